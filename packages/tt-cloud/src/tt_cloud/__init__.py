@@ -1,0 +1,1 @@
+"""One small object-store interface over folders, S3 and Google Cloud Storage."""

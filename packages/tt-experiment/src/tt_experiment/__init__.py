@@ -1,0 +1,1 @@
+"""Experiment folders, crash-safe checkpoints and reports for PyTorch training."""

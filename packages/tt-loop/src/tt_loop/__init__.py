@@ -1,0 +1,1 @@
+"""A Keras-style train loop for PyTorch at the cost of the bare loop."""

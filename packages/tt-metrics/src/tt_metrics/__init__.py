@@ -1,0 +1,1 @@
+"""Metrics with mergeable state, and result packages; numpy only."""

@@ -1,0 +1,1 @@
+"""Text metrics and result packages for language tasks."""

@@ -1,0 +1,1 @@
+"""DataParallel, DistributedDataParallel and mixed precision behind one small interface."""
