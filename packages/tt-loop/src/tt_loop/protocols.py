@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -80,13 +80,18 @@ class Collective(Protocol):
         ...
 
 
-class StepReport(NamedTuple):
+class StepReport(Protocol):
     """What `Strategy.apply` did. Values stay on the device: reading them is the caller's choice."""
 
-    skipped: Tensor | bool
-    """The step was left out, because a gradient was not finite under loss scaling."""
-    grad_norm: Tensor | None
-    """Total norm of the gradients before clipping, where clipping was asked for."""
+    @property
+    def skipped(self) -> Tensor | bool:
+        """The step was left out, because a gradient was not finite under loss scaling."""
+        ...
+
+    @property
+    def grad_norm(self) -> Tensor | None:
+        """Total norm of the gradients before clipping, where clipping was asked for."""
+        ...
 
 
 @runtime_checkable
@@ -106,12 +111,16 @@ class Precision(Protocol):
         ...
 
     def step(self, optimizer: Optimizer, /) -> Tensor | bool:
-        """Step, or leave the step out when a gradient is not finite; tells whether it was left out."""
+        """Step unless a gradient is not finite; tells whether the step was left out."""
         ...
 
-    def state_dict(self) -> Tree: ...
+    def state_dict(self) -> Tree:
+        """What an exact resume needs."""
+        ...
 
-    def load_state_dict(self, state: Tree, /) -> None: ...
+    def load_state_dict(self, state: Tree, /) -> None:
+        """Go on from a saved state; raises when it is another precision's."""
+        ...
 
 
 @runtime_checkable
@@ -128,7 +137,9 @@ class Strategy(Protocol):
         ...
 
     @property
-    def comm(self) -> Collective: ...
+    def comm(self) -> Collective:
+        """The processes that train together."""
+        ...
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
         """Move the model and the optimizers' state to the device and wrap the model if need be."""
@@ -169,7 +180,7 @@ class Strategy(Protocol):
         ...
 
     def evaluable(self, model: nn.Module, /) -> nn.Module:
-        """The module to evaluate with: one whose forward needs no other process, if there is one."""
+        """The module to evaluate with: if possible one whose forward needs no other process."""
         ...
 
     def eval_rounds(self, batches: int, /) -> int:
@@ -179,14 +190,14 @@ class Strategy(Protocol):
     def state_dict(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> Tree:
         """Whole state: ``model``, ``optimizers`` (by parameter name) and ``precision``.
 
-        Takes the prepared model. Every process must call it.
+        Takes the bare model, not the prepared one. Every process must call it.
         """
         ...
 
     def load_state_dict(
         self, model: nn.Module, optimizers: Sequence[Optimizer], state: Tree, /
     ) -> None:
-        """Load what `state_dict` of this or another strategy gave. Takes the prepared model."""
+        """Load the parts of a state that are there; it may be another strategy's."""
         ...
 
 
@@ -265,7 +276,9 @@ class RunInfo:
 class Recorder(Protocol):
     """Takes the metrics and events of a run. Must not raise and must not block training."""
 
-    def open(self, run: RunInfo, /) -> None: ...
+    def open(self, run: RunInfo, /) -> None:
+        """A fit begins."""
+        ...
 
     def scalars(self, step: int, values: Mapping[str, float], /, *, epoch: int) -> None:
         """Metric values that are known after ``step`` batches."""
@@ -275,7 +288,9 @@ class Recorder(Protocol):
         """Something that happened; ``data`` is JSON."""
         ...
 
-    def close(self, status: Literal["completed", "failed", "interrupted"], /) -> None: ...
+    def close(self, status: Literal["completed", "failed", "interrupted"], /) -> None:
+        """The fit has ended."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

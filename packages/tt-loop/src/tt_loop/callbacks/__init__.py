@@ -1,0 +1,26 @@
+"""Callbacks: things that happen beside training."""
+
+from tt_loop.callbacks.base import AbstractCallback, Callback
+from tt_loop.callbacks.checkpoint import Checkpoint
+from tt_loop.callbacks.early_stopping import EarlyStopping, direction_of
+from tt_loop.callbacks.gradient import GradNormClip, GradValueClip
+from tt_loop.callbacks.handler import CallbacksHandler
+from tt_loop.callbacks.performance import (
+    ModelPerformanceEvaluation,
+    ModelPerformancePrintReport,
+    evaluate_package,
+)
+
+__all__ = [
+    "AbstractCallback",
+    "Callback",
+    "CallbacksHandler",
+    "Checkpoint",
+    "EarlyStopping",
+    "GradNormClip",
+    "GradValueClip",
+    "ModelPerformanceEvaluation",
+    "ModelPerformancePrintReport",
+    "direction_of",
+    "evaluate_package",
+]

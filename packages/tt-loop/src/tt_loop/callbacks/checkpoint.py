@@ -1,0 +1,55 @@
+"""Save the loop's state after epochs."""
+
+from __future__ import annotations
+
+from tt_loop.callbacks.base import Callback
+from tt_loop.errors import LoopValueError
+from tt_loop.protocols import CheckpointStore, Ticket
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(Callback):
+    """Save the loop's state in a `CheckpointStore` after every n epochs.
+
+    It runs after everything that measures, so a checkpoint is kept together with the metric values
+    of its own epoch.
+
+    Args:
+        store: Where states are kept.
+        every_epochs: Save after every so many epochs.
+    """
+
+    def __init__(self, store: CheckpointStore, every_epochs: int = 1) -> None:
+        super().__init__("Checkpoint", execution_order=100)
+        if every_epochs < 1:
+            msg = f"every_epochs must be at least 1, got {every_epochs}."
+            raise LoopValueError(msg)
+        self.store = store
+        self.every_epochs = every_epochs
+        self._ticket: Ticket | None = None
+
+    def on_epoch_end(self) -> None:
+        """Save, if it is this epoch's turn."""
+        if self.train_loop_obj.epochs_done % self.every_epochs == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Save now; training goes on when the state is copied."""
+        loop = self.train_loop_obj
+        state = loop.state_dict()
+        if loop.is_main_process():
+            self.wait()
+            step = loop.total_iteration_idx + 1
+            self._ticket = self.store.save(state, step=step, scores=loop.measured.epoch_values)
+            self._ticket.wait_staged()
+
+    def wait(self) -> None:
+        """Return when the last save is safe; raises what it raised."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.wait_committed()
+
+    def on_train_end(self) -> None:
+        """Wait for the last save."""
+        self.wait()

@@ -1,0 +1,43 @@
+"""Bound gradients before the optimizer's step."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tt_loop.callbacks.base import Callback
+from tt_loop.errors import LoopValueError
+
+__all__ = ["GradNormClip", "GradValueClip"]
+
+
+class GradNormClip(Callback):
+    """Scale the optimizer's gradients down to a total 2-norm of at most ``max_grad_norm``."""
+
+    def __init__(self, max_grad_norm: float) -> None:
+        super().__init__("Gradient norm clipping")
+        self.max_grad_norm = _positive("max_grad_norm", max_grad_norm)
+
+    def on_train_loop_registration(self) -> None:
+        """Have the strategy clip: after unscaling and normalising, in its one place."""
+        self.train_loop_obj.max_grad_norm = self.max_grad_norm
+
+
+class GradValueClip(Callback):
+    """Bound each element of the optimizer's gradients to ``[-max_grad_value, max_grad_value]``."""
+
+    def __init__(self, max_grad_value: float) -> None:
+        super().__init__("Gradient value clipping")
+        self.max_grad_value = _positive("max_grad_value", max_grad_value)
+
+    def on_after_gradient_update(self, optimizer_idx: int) -> None:  # noqa: ARG002  # there is one optimizer
+        """Clip."""
+        groups = self.train_loop_obj.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        nn.utils.clip_grad_value_(parameters, self.max_grad_value)
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        msg = f"{name} must be positive, got {value}."
+        raise LoopValueError(msg)
+    return value

@@ -1,0 +1,89 @@
+"""Keeps the callbacks of a loop in order and calls their hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tt_loop.callbacks.base import Callback
+from tt_loop.errors import LoopTypeError
+from tt_loop.protocols import Tree
+
+if TYPE_CHECKING:
+    from tt_loop.loop import TrainLoop
+
+__all__ = ["CallbacksHandler"]
+
+Hook = Callable[..., None]
+
+
+class CallbacksHandler:
+    """The callbacks of a loop, each once, sorted by ``execution_order``."""
+
+    def __init__(self, train_loop_obj: TrainLoop) -> None:
+        self.train_loop_obj = train_loop_obj
+        self.callbacks: list[Callback] = []
+
+    def register_callbacks(self, callbacks: Sequence[Callback] | None) -> None:
+        """Add the callbacks that are not there yet and hand them the loop.
+
+        Raises:
+            LoopTypeError: For an object that is no `Callback`.
+        """
+        new = [c for c in _checked(callbacks) if not any(c is known for known in self.callbacks)]
+        self.callbacks = sorted([*self.callbacks, *new], key=lambda c: c.execution_order)
+        for callback in new:
+            callback.register_train_loop_object(self.train_loop_obj)
+
+    def hooks(self, name: str, rank: int) -> list[Hook]:
+        """The bound methods of those callbacks that override a hook and run in this process."""
+        default = getattr(Callback, name)
+        return [
+            method
+            for callback in self.callbacks
+            if callback.device_idx_execution in (None, rank)
+            and getattr(method := getattr(callback, name), "__func__", method) is not default
+        ]
+
+    def execute(self, name: str, *args: Any) -> None:
+        """Call a hook that is not in the step; an error tells whose hook it came from."""
+        for hook in self.hooks(name, self.train_loop_obj.rank):
+            try:
+                hook(*args)
+            except BaseException as error:
+                owner = type(getattr(hook, "__self__", hook)).__name__
+                error.add_note(f"Raised in the hook {name} of the callback {owner}.")
+                raise
+
+    def state_dict(self) -> Tree:
+        """The callbacks' states by class name and number."""
+        states = {key: callback.state_dict() for key, callback in self._keyed()}
+        return {key: state for key, state in states.items() if state}
+
+    def load_state_dict(self, state: Tree) -> None:
+        """Give each callback its state back; a callback that is new gets none."""
+        for key, callback in self._keyed():
+            if key in state:
+                callback.load_state_dict(state[key])
+
+    def _keyed(self) -> list[tuple[str, Callback]]:
+        counts: dict[str, int] = {}
+        keyed = []
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            counts[name] = counts.get(name, -1) + 1
+            keyed.append((f"{name}.{counts[name]}", callback))
+        return keyed
+
+
+def _checked(callbacks: Sequence[Callback] | None) -> list[Callback]:
+    once: dict[int, Callback] = {}
+    for callback in callbacks or ():
+        if not isinstance(callback, Callback):
+            hint = "pass an instance of it" if isinstance(callback, type) else "subclass it"
+            msg = (
+                f"A callback must be an instance of tt_loop.api.Callback, got {callback!r}: {hint}."
+            )
+            raise LoopTypeError(msg)
+        once[id(callback)] = callback
+    return list(once.values())

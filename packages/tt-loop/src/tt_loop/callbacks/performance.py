@@ -1,0 +1,144 @@
+"""Evaluate metrics during training and say which of them an epoch's line shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tt_loop.callbacks.base import Callback
+from tt_loop.errors import LoopTypeError, LoopValueError
+from tt_loop.protocols import Metric, ResultPackage
+
+__all__ = ["ModelPerformanceEvaluation", "ModelPerformancePrintReport", "evaluate_package"]
+
+
+def evaluate_package(
+    loop: Any, package: Metric | ResultPackage, part: Any, hyperparams: Any = None
+) -> dict[str, Any]:
+    """Evaluate a metric or a result package on a part of a loop's data.
+
+    A mergeable metric (also a result package that is one) takes the predictions batch by batch in
+    each process; any other package gets the whole set on rank 0. Every process must call it, and
+    every process gets the results.
+    """
+    loader, info = loop.loader(part), {"type": part}
+    if isinstance(package, Metric):
+        streamed: dict[str, Any] = loop.evaluate_metric(loader, package, info)
+        return streamed
+    found = loop.predict_on_main(loader, dataset_info=info)
+    loss = (
+        loop.evaluate_model_loss(loader, info) if getattr(package, "requires_loss", False) else None
+    )
+    results: dict[str, Any] = {}
+    if found is not None:
+        y_predicted, y_true, metadata = found
+        extra = metadata if loss is None else {**metadata, "loss": loss}
+        package.prepare_result_package(y_true, y_predicted, hyperparameters=hyperparams, **extra)
+        results = dict(package.get_results())
+    strategy, _ = loop.ready()
+    shared: dict[str, Any] = strategy.comm.broadcast_object(results)
+    return shared
+
+
+class ModelPerformanceEvaluation(Callback):
+    """Evaluate a result package or metric during training and put its numbers into the history.
+
+    The names get a prefix: ``val_``, ``train_``, and at the end ``train_end_val_`` and
+    ``train_end_train_``.
+
+    Args:
+        result_package: A `ResultPackage` or a `Metric`.
+        args: Hyperparameters, handed to the result package.
+        on_each_epoch: Evaluate after epochs; otherwise only at the end.
+        on_train_data: Evaluate on the training set.
+        on_val_data: Evaluate on the validation set.
+        eval_frequency: Evaluate every so many epochs; by default each.
+    """
+
+    def __init__(
+        self,
+        result_package: Metric | ResultPackage,
+        args: Any = None,
+        on_each_epoch: bool = True,
+        on_train_data: bool = False,
+        on_val_data: bool = True,
+        eval_frequency: int | None = None,
+    ) -> None:
+        super().__init__("Model performance evaluation")
+        if not isinstance(result_package, Metric | ResultPackage):
+            got = type(result_package).__name__
+            msg = f"result_package must be a ResultPackage or a Metric, got {got}."
+            raise LoopTypeError(msg)
+        if not (on_train_data or on_val_data):
+            msg = "ModelPerformanceEvaluation needs on_train_data or on_val_data, got neither."
+            raise LoopValueError(msg)
+        self.result_package = result_package
+        self.args = args
+        self.on_each_epoch = on_each_epoch
+        self.parts = [("train", "train")] * on_train_data + [("validation", "val")] * on_val_data
+        self.eval_frequency = eval_frequency or 1
+
+    def on_train_loop_registration(self) -> None:
+        """Say now what would fail after the first epoch."""
+        for part, _ in self.parts:
+            self.train_loop_obj.loader(part)  # type: ignore[arg-type]  # the literals above
+
+    def on_epoch_end(self) -> None:
+        """Evaluate, if it is this epoch's turn."""
+        if self.on_each_epoch and self.train_loop_obj.epochs_done % self.eval_frequency == 0:
+            self._evaluate("")
+
+    def on_train_end(self) -> None:
+        """Evaluate the trained model."""
+        self._evaluate("train_end_")
+
+    def _evaluate(self, prefix: str) -> None:
+        loop = self.train_loop_obj
+        for part, short in self.parts:
+            results = evaluate_package(loop, self.result_package, part, self.args)
+            for name, value in _flat(results).items():
+                loop.insert_metric_result_into_history(f"{prefix}{short}_{name}", value)
+
+
+class ModelPerformancePrintReport(Callback):
+    """Show these metrics of the history in each epoch's line.
+
+    Args:
+        metrics: Names in the history, such as ``'val_loss'`` and ``'val_Accuracy'``.
+        strict_metric_reporting: Raise when a metric is not measured in an epoch.
+    """
+
+    def __init__(self, metrics: Sequence[str], strict_metric_reporting: bool = True) -> None:
+        super().__init__("Model performance report", execution_order=97)
+        if isinstance(metrics, str) or not metrics:
+            msg = f"metrics must be a list of at least one name, got {metrics!r}."
+            raise LoopValueError(msg)
+        self.metrics = list(metrics)
+        self.strict_metric_reporting = strict_metric_reporting
+
+    def on_train_loop_registration(self) -> None:
+        """Choose what the line shows."""
+        self.train_loop_obj.reported_metrics = self.metrics
+
+    def on_epoch_end(self) -> None:
+        """Look whether the metrics are there."""
+        history = self.train_loop_obj.train_history
+        missing = [name for name in self.metrics if name not in history]
+        if missing and self.strict_metric_reporting:
+            msg = (
+                f"The report shows {missing}, which the history does not have; it has "
+                f"{sorted(history)}. Name some of these, add the evaluation that measures them, "
+                "or pass strict_metric_reporting=False."
+            )
+            raise LoopValueError(msg)
+
+
+def _flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested results as one dict, names joined by an underscore."""
+    flat: dict[str, Any] = {}
+    for name, value in results.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}_"))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,68 @@
+"""What a loop is given, looked at before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+from tt_loop.errors import LoopTypeError, LoopValueError
+
+__all__ = ["check_lengths", "checked_loader", "checked_optimizer", "required"]
+
+
+def checked_loader(loader: Any, name: str) -> Any:
+    """A loader or ``None``.
+
+    Raises:
+        LoopTypeError: For anything that cannot be iterated.
+    """
+    readable = loader is None or hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
+    if not readable:
+        msg = (
+            f"The {name} loader must be a torch.utils.data.DataLoader or another iterable of "
+            f"batches, got {type(loader).__name__}."
+        )
+        raise LoopTypeError(msg)
+    return loader
+
+
+def checked_optimizer(optimizer: Any) -> Any:
+    """An optimizer or ``None``.
+
+    Raises:
+        LoopTypeError: For anything else.
+    """
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        msg = f"The optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}."
+        raise LoopTypeError(msg)
+    return optimizer
+
+
+def check_lengths(num_epochs: int, num_iterations: int, grad_accumulation: int) -> None:
+    """Look whether a fit has exactly one length.
+
+    Raises:
+        LoopValueError: When it has none, two, or a negative one.
+    """
+    if (num_epochs > 0) == (num_iterations > 0) or min(num_epochs, num_iterations) < 0:
+        msg = (
+            "fit needs exactly one positive length, got "
+            f"num_epochs={num_epochs} and num_iterations={num_iterations}."
+        )
+        raise LoopValueError(msg)
+    if grad_accumulation < 1:
+        msg = f"grad_accumulation must be at least 1, got {grad_accumulation}."
+        raise LoopValueError(msg)
+
+
+def required(value: Any, what: str, purpose: str) -> Any:
+    """A value that must be there.
+
+    Raises:
+        LoopValueError: When it is ``None``.
+    """
+    if value is None:
+        msg = f"{purpose} needs {what}, got None: pass one to the TrainLoop."
+        raise LoopValueError(msg)
+    return value

@@ -1,0 +1,68 @@
+"""What a run measures, on its way to the history, the recorder and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tt_loop.history import TrainingHistory
+from tt_loop.protocols import Recorder, RunInfo
+
+__all__ = ["Measured"]
+
+
+class Measured:
+    """Puts values into the history and remembers which of them the recorder has not had yet.
+
+    Args:
+        recorder: Takes numbers as they come; ``None`` records nothing.
+
+    Attributes:
+        history: All values by name.
+        epoch_values: The newest numbers of the present epoch.
+    """
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self.history = TrainingHistory()
+        self.recorder = recorder
+        self.epoch_values: dict[str, float] = {}
+        self._new: dict[str, float] = {}
+
+    def begin_epoch(self) -> None:
+        """Forget the last epoch's newest numbers."""
+        self.epoch_values = {}
+
+    def insert(self, name: str, result: Any) -> None:
+        """Append a value to the history; numbers also go further."""
+        self.history.insert_single_result_into_history(name, result)
+        if isinstance(result, Tensor) and result.numel() == 1:
+            result = result.item()
+        if isinstance(result, int | float):
+            self.epoch_values[name] = self._new[name] = float(result)
+
+    def open(self, run: RunInfo, *, main: bool) -> None:
+        """Tell the recorder that a fit begins; only one process records."""
+        self._recording = self.recorder if main else None
+        if self._recording is not None:
+            self._recording.open(run)
+
+    def record(self, step: int, epoch: int) -> None:
+        """Give the recorder what it has not had yet."""
+        new, self._new = self._new, {}
+        if new and self._recording is not None:
+            self._recording.scalars(step, new, epoch=epoch)
+
+    def close(self, status: Any) -> None:
+        """Tell the recorder how the fit ended."""
+        if self._recording is not None:
+            self._recording.close(status)
+        self._recording = None
+
+    _recording: Recorder | None = None
+
+    def shown(self, chosen: Sequence[str] | None) -> Mapping[str, float]:
+        """The epoch's numbers that its line shows: the chosen ones, by default the losses."""
+        names = ("loss", "val_loss") if chosen is None else chosen
+        return {name: self.epoch_values[name] for name in names if name in self.epoch_values}

@@ -1,0 +1,59 @@
+"""The states of the random number generators that training draws from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tt_loop.protocols import Tree
+
+__all__ = ["preserved_rng", "rng_state", "seed_process", "set_rng_state"]
+
+
+def rng_state(device: torch.device) -> Tree:
+    """Capture Python's, NumPy's, torch's CPU and the device's generator."""
+    state: Tree = {
+        "python": random.getstate(),
+        "numpy": dict(np.random.get_state(legacy=False)),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type != "cpu":
+        state["device"] = _device_module(device).get_rng_state(device)
+    return state
+
+
+def set_rng_state(state: Tree, device: torch.device) -> None:
+    """Restore what `rng_state` captured."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if "device" in state and device.type != "cpu":
+        _device_module(device).set_rng_state(state["device"].cpu(), device)
+
+
+@contextmanager
+def preserved_rng(device: torch.device) -> Iterator[None]:
+    """Put every generator back afterwards: what happens inside leaves no trace in training."""
+    state = rng_state(device)
+    try:
+        yield
+    finally:
+        set_rng_state(state, device)
+
+
+def _device_module(device: torch.device) -> Any:
+    return torch.get_device_module(device)
+
+
+def seed_process(seed: int, rank: int) -> None:
+    """Seed every generator of one of several processes: from the run's seed, each differently."""
+    own = int(np.random.SeedSequence([seed % 2**64, rank]).generate_state(1)[0])
+    random.seed(own)
+    np.random.seed(own)
+    torch.manual_seed(own)

@@ -1,0 +1,155 @@
+"""Mixed precision by torch.amp: autocast, and loss scaling where float16 needs it.
+
+Autocast runs matrix products and convolutions in the lower precision and keeps parameters and
+reductions in float32 (Micikevicius et al., Mixed Precision Training, ICLR 2018). float16 has five
+bits of exponent, so its gradients are kept from vanishing by a scaled loss; bfloat16 has the
+exponent of float32 and needs none.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from tt_parallel.errors import ParallelValueError
+
+__all__ = ["FullPrecision", "TorchAmp", "amp"]
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class FullPrecision:
+    """Computes in the parameters' own precision."""
+
+    def forward(self) -> AbstractContextManager[None]:
+        """A context without effect."""
+        return nullcontext()
+
+    def scale(self, loss: Tensor, /) -> Tensor:
+        """Return the loss."""
+        return loss
+
+    def unscale(self, optimizer: Optimizer, /) -> None:
+        """Gradients have their true size already."""
+
+    def step(self, optimizer: Optimizer, /) -> bool:
+        """Step; never skipped."""
+        optimizer.step()
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """No state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Accept the empty state only."""
+        if state:
+            msg = f"The saved run used mixed precision ({state.get('dtype')}), this one uses none."
+            raise ParallelValueError(msg)
+
+
+class TorchAmp:
+    """Autocast to a lower precision, with loss scaling for float16.
+
+    Args:
+        device: Where the model computes.
+        dtype: ``torch.bfloat16`` or ``torch.float16``; by default float16 on CUDA, else bfloat16.
+        cache_enabled: Whether autocast keeps the weights that it has cast.
+        scaler: Options of `torch.amp.GradScaler`, such as ``init_scale``; only with float16.
+
+    Example:
+        >>> import torch
+        >>> precision = TorchAmp(torch.device("cpu"))
+        >>> with precision.forward():
+        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+        torch.bfloat16
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        dtype: torch.dtype | None = None,
+        *,
+        cache_enabled: bool = True,
+        **scaler: Any,
+    ) -> None:
+        kind = torch.device(device).type
+        self.dtype = dtype or (torch.float16 if kind == "cuda" else torch.bfloat16)
+        if self.dtype not in _DTYPES.values():
+            msg = f"Mixed precision computes in {' or '.join(_DTYPES)}, got dtype={self.dtype}."
+            raise ParallelValueError(msg)
+        scaled = self.dtype is torch.float16
+        if scaler and not scaled:
+            msg = f"Loss scaling ({', '.join(scaler)}) is for float16; {self.dtype} needs none."
+            raise ParallelValueError(msg)
+        self.scaler = GradScaler(kind, enabled=scaled, **scaler)
+        self._autocast = torch.autocast(kind, self.dtype, cache_enabled=cache_enabled)
+
+    def forward(self) -> AbstractContextManager[Any]:
+        """The autocast context; one at a time."""
+        return self._autocast
+
+    def scale(self, loss: Tensor, /) -> Tensor:
+        """The loss times the present scale."""
+        return self.scaler.scale(loss)
+
+    def unscale(self, optimizer: Optimizer, /) -> None:
+        """Divide the gradients by the scale and look whether they are finite."""
+        self.scaler.unscale_(optimizer)
+
+    def step(self, optimizer: Optimizer, /) -> bool:
+        """Step unless a gradient is not finite; then adapt the scale."""
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return False
+        before = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() < before
+
+    def state_dict(self) -> dict[str, Any]:
+        """The precision's name and the state of its loss scaling."""
+        return {"dtype": str(self.dtype).removeprefix("torch."), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Go on with a saved scale.
+
+        Raises:
+            ParallelValueError: When the saved run computed in another precision.
+        """
+        own = self.state_dict()["dtype"]
+        if state.get("dtype") != own:
+            msg = f"The saved run computed in {state.get('dtype', 'float32')}, this one in {own}."
+            raise ParallelValueError(msg)
+        self.scaler.load_state_dict(state["scaler"])
+
+
+_SCALER_OPTIONS = ("init_scale", "growth_factor", "backoff_factor", "growth_interval")
+
+
+def amp(*, device: torch.device, **options: Any) -> TorchAmp:
+    """The entry point ``amp``: what ``use_amp=True`` and ``use_amp={...}`` mean.
+
+    Raises:
+        ParallelValueError: For an option that torch.amp does not have.
+    """
+    known = ("dtype", "cache_enabled", *_SCALER_OPTIONS)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        msg = f"use_amp knows the options {', '.join(known)}; got {', '.join(unknown)}."
+        raise ParallelValueError(msg)
+    if isinstance(options.get("dtype"), str):
+        options["dtype"] = _dtype(options["dtype"])
+    return TorchAmp(device, **options)
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in _DTYPES:
+        msg = f"dtype must be one of {', '.join(_DTYPES)}, got {name!r}."
+        raise ParallelValueError(msg)
+    return _DTYPES[name]

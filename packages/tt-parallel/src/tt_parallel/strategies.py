@@ -1,0 +1,237 @@
+"""How one optimizer step is executed on several devices; they fit tt-loop's ``Strategy``.
+
+They serve a hand-written loop as well::
+
+    strategy = DistributedStrategy(torch.device("cpu"))
+    model = strategy.prepare(model, [optimizer])
+    for batch in batches:
+        with strategy.micro(model, sync=True):
+            with strategy.forward():
+                loss = model.get_loss(batch, criterion, strategy.device)
+            strategy.backward(loss)
+        strategy.apply(optimizer, max_norm=1.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.optim import Optimizer
+
+from tt_parallel.collective import ProcessGroup
+from tt_parallel.precision import FullPrecision
+from tt_parallel.wrappers import TTDataParallel, TTDistributedDataParallel
+
+__all__ = ["DataParallelStrategy", "DistributedStrategy", "OneProcess", "Step", "apply_step"]
+
+T = TypeVar("T")
+
+
+class _Precision(Protocol):
+    """What a strategy needs of a precision; `FullPrecision` and `TorchAmp` fit."""
+
+    def forward(self) -> AbstractContextManager[Any]: ...
+    def scale(self, loss: Tensor, /) -> Tensor: ...
+    def unscale(self, optimizer: Optimizer, /) -> None: ...
+    def step(self, optimizer: Optimizer, /) -> Tensor | bool: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
+
+
+class Step(NamedTuple):
+    """What a step did."""
+
+    skipped: Tensor | bool
+    grad_norm: Tensor | None
+
+
+class OneProcess:
+    """The collective of a single process."""
+
+    rank = 0
+    world_size = 1
+
+    def all_reduce(self, tensor: Tensor, op: Literal["sum", "max", "min"] = "sum", /) -> Tensor:  # noqa: ARG002  # one value is its own sum and maximum
+        """Return the tensor."""
+        return tensor
+
+    def gather_objects(self, obj: T, /) -> list[T] | None:
+        """Return the object as the only one."""
+        return [obj]
+
+    def broadcast_object(self, obj: T, /) -> T:
+        """Return the object."""
+        return obj
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+
+def apply_step(
+    optimizer: Optimizer,
+    precision: _Precision,
+    *,
+    grad_scale: Tensor | float | None = None,
+    max_norm: float | None = None,
+    before_step: Callable[[], None] | None = None,
+) -> Step:
+    """Unscale, normalise, show, clip, step or skip, and zero: in this order.
+
+    Args:
+        optimizer: Its parameters hold the gradients of the whole window.
+        precision: Scales losses and decides whether the step can be made.
+        grad_scale: Factor for the gradients.
+        max_norm: Largest total 2-norm of the gradients.
+        before_step: Called with true-size gradients, before they are clipped.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    precision.unscale(optimizer)
+    if grad_scale is not None and gradients:
+        torch._foreach_mul_(gradients, grad_scale)
+    if before_step is not None:
+        before_step()
+    norm = None if max_norm is None else nn.utils.clip_grad_norm_(parameters, max_norm)
+    skipped = precision.step(optimizer)
+    optimizer.zero_grad()
+    return Step(skipped, norm)
+
+
+class _Wrapped:
+    """What the strategies have in common: everything but how the model is wrapped."""
+
+    def __init__(self, device: torch.device, precision: _Precision | None) -> None:
+        self.device = device
+        self.precision: _Precision = FullPrecision() if precision is None else precision
+
+    def _to_device(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        model.to(self.device)
+        for optimizer in optimizers:
+            if optimizer.state:  # loading puts each tensor where its parameter is
+                optimizer.load_state_dict(optimizer.state_dict())
+
+    def forward(self) -> AbstractContextManager[Any]:
+        """The precision's context."""
+        return self.precision.forward()
+
+    def backward(self, loss: Tensor, /) -> None:
+        """Add the loss's gradients."""
+        self.precision.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
+
+    def apply(
+        self,
+        optimizer: Optimizer,
+        /,
+        *,
+        grad_scale: Tensor | float | None = None,
+        max_norm: float | None = None,
+        before_step: Callable[[], None] | None = None,
+    ) -> Step:
+        """See `apply_step`."""
+        return apply_step(
+            optimizer,
+            self.precision,
+            grad_scale=grad_scale,
+            max_norm=max_norm,
+            before_step=before_step,
+        )
+
+    def evaluable(self, model: nn.Module, /) -> nn.Module:
+        """The bare model: its forward needs no other process."""
+        bare = (
+            model.module.model
+            if isinstance(model, TTDataParallel | TTDistributedDataParallel)
+            else model
+        )
+        assert isinstance(bare, nn.Module)  # noqa: S101  # `prepare` has wrapped one
+        return bare
+
+    def eval_rounds(self, batches: int, /) -> int:
+        """One forward pass per batch."""
+        return batches
+
+    def state_dict(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> dict[str, Any]:
+        """The bare model's, the optimizers' and the precision's state, by parameter name."""
+        return {
+            "model": get_model_state_dict(model),
+            "optimizers": [get_optimizer_state_dict(model, each) for each in optimizers],
+            "precision": self.precision.state_dict(),
+        }
+
+    def load_state_dict(
+        self, model: nn.Module, optimizers: Sequence[Optimizer], state: Mapping[str, Any], /
+    ) -> None:
+        """Load the parts that the state has."""
+        if "model" in state:
+            set_model_state_dict(model, state["model"])
+        if "optimizers" in state:
+            for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+                set_optimizer_state_dict(model, optimizer, saved)
+        if "precision" in state:
+            self.precision.load_state_dict(state["precision"])
+
+
+class DataParallelStrategy(_Wrapped):
+    """One process, all CUDA devices: each computes a part of every batch. Without CUDA, the CPU.
+
+    Args:
+        device: The device that holds the parameters.
+        precision: Mixed precision; by default none.
+        **options: Options of `torch.nn.DataParallel`.
+    """
+
+    def __init__(
+        self, device: torch.device, precision: _Precision | None = None, **options: Any
+    ) -> None:
+        super().__init__(device, precision)
+        self.options = options
+        self.comm = OneProcess()
+
+    def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
+        """Move the model to the device and wrap it."""
+        self._to_device(model, optimizers)
+        return TTDataParallel(model, **self.options)
+
+    def micro(self, model: nn.Module, /, *, sync: bool) -> AbstractContextManager[None]:  # noqa: ARG002  # replicas are made anew for each batch
+        """A context without effect."""
+        return nullcontext()
+
+
+class DistributedStrategy(_Wrapped):
+    """One process per device, gradients averaged over the processes of the default group.
+
+    Args:
+        device: This process's device.
+        precision: Mixed precision; by default none.
+        **options: Options of `torch.nn.parallel.DistributedDataParallel`.
+    """
+
+    def __init__(
+        self, device: torch.device, precision: _Precision | None = None, **options: Any
+    ) -> None:
+        super().__init__(device, precision)
+        self.options = options
+        self.comm = ProcessGroup()
+
+    def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
+        """Move the model to the device, wrap it, and give every process the weights of rank 0."""
+        self._to_device(model, optimizers)
+        device_ids = None if self.device.type == "cpu" else [self.device]
+        return TTDistributedDataParallel(model, device_ids=device_ids, **self.options)
+
+    def micro(self, model: nn.Module, /, *, sync: bool) -> AbstractContextManager[None]:
+        """Without ``sync`` the gradients stay in this process until a later backward pass."""
+        if sync:
+            return nullcontext()
+        context: AbstractContextManager[None] = model.no_sync()  # type: ignore[operator]  # what `prepare` gave
+        return context
