@@ -7,7 +7,10 @@ each process reads for itself, so that no two processes share the memory of a pa
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +103,7 @@ class Spawn:
             processes: ProcessContext = start_processes(  # type: ignore[no-untyped-call]  # torch's own
                 _work, (self, name), nprocs=self.processes, join=False, start_method="spawn"
             )
-            _wait_for(processes)
+            _wait_for(processes, folder)
             return [_read(folder / f"result-{number}.pt") for number in range(self.processes)]
 
     def join(self, local_rank: int, folder: str) -> DistributedStrategy:
@@ -126,6 +129,10 @@ def _work(local_rank: int, plan: Spawn, folder: str) -> None:
         result = _read(Path(folder, "task.pt"))(strategy)
         _write(result, Path(folder, f"result-{local_rank}.pt"))
         dist.barrier()  # nobody leaves while another still talks
+    except BaseException:
+        note = f"{time.monotonic():020.6f}-{local_rank}"
+        Path(folder, f"failure-{note}").write_text(traceback.format_exc())
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -136,19 +143,30 @@ def _share_cores(processes: int) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
 
 
-def _wait_for(processes: ProcessContext) -> None:
+def _wait_for(processes: ProcessContext, folder: Path) -> None:
     """Wait for all processes; whatever happens, none is left behind."""
     try:
         while not processes.join(grace_period=_GRACE):
             pass
     except (ProcessRaisedException, ProcessExitedException) as error:
-        msg = f"Process {error.error_index} of the run failed:\n{error}"
-        raise WorkerError(msg) from error
+        raise WorkerError(_first_failure(processes, folder) or str(error)) from None
     finally:
         for process in processes.processes:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+
+def _first_failure(processes: ProcessContext, folder: Path) -> str:
+    """What the process that failed first has to say; its peers fail because of it."""
+    for number, process in enumerate(processes.processes):
+        killed_by = -(process.exitcode or 0)
+        if killed_by > 0 and killed_by != signal.SIGTERM:  # we end the others by SIGTERM
+            return f"Process {number} of the run was killed by {signal.Signals(killed_by).name}."
+    for note in sorted(folder.glob("failure-*")):
+        rank = note.name.rpartition("-")[2]
+        return f"Process {rank} of the run failed:\n{note.read_text()}"
+    return ""
 
 
 def _write(value: object, path: Path) -> None:
