@@ -1,0 +1,83 @@
+"""What may be passed, and what is said about the rest."""
+
+import numpy as np
+import pytest
+
+from tt_metrics import AccuracyMetric, MeanSquaredErrorMetric, MetricError, MetricInputError
+
+
+class Tensor:
+    """What the package sees of a torch tensor that lives on a GPU and in a graph."""
+
+    def __init__(self, values, *, bfloat16=False, on_device=True):
+        self.values, self.bfloat16, self.on_device = values, bfloat16, on_device
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return Tensor(self.values, bfloat16=self.bfloat16, on_device=False)
+
+    def float(self):
+        return Tensor(self.values, on_device=self.on_device)
+
+    def numpy(self):
+        if self.bfloat16 or self.on_device:
+            msg = "not from here"
+            raise TypeError(msg)
+        return np.array(self.values)
+
+
+@pytest.mark.parametrize(
+    "wrap", [list, tuple, np.array, Tensor, lambda v: [Tensor(x) for x in v]], ids=repr
+)
+def test_kinds_of_arrays(wrap):
+    assert AccuracyMetric(wrap([0, 1, 1]), wrap([0, 1, 0])) == 2 / 3
+
+
+def test_bfloat16_is_read_exactly():
+    assert AccuracyMetric([1, 0], Tensor([0.5, 0.25], bfloat16=True)).metric_result == 1
+
+
+def test_real_tensors():
+    torch = pytest.importorskip("torch", reason="torch is not among the requirements")
+    scores = torch.tensor([[0.1, 0.9], [0.8, 0.2]], requires_grad=True)
+    target = torch.tensor([1, 1])
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        assert AccuracyMetric(target, scores.to(dtype)).metric_result == 0.5
+    assert AccuracyMetric(list(target), [row.argmax() for row in scores]).metric_result == 0.5
+
+
+def test_the_data_is_neither_copied_nor_changed():
+    y = np.array([0.0, 1.0])
+    y.flags.writeable = False
+    assert MeanSquaredErrorMetric(y, y).metric_result == 0
+    assert AccuracyMetric(y, y).metric_result == 1
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_predicted", "message"),
+    [
+        ([], [], r"y_true must hold at least one item; its shape is \(0,\)"),
+        ([0, 1], [0.1, float("nan")], "y_predicted must be finite; it holds nan at index 1"),
+        ([0], [[1.0, float("-inf")]], r"y_predicted must be finite; it holds -inf at index \(0, 1"),
+        ([float("inf")], [1.0], "y_true must be finite; it holds inf at index 0"),
+        ([0, 1], [0, 1, 1], r"their shapes are \(2,\) and \(3,\)"),
+        (1, 1, r"one entry per item .* their shapes are \(\) and \(\)"),
+        ([[1, 2], [3]], [1, 2], "y_true must be rectangular"),
+        (["cat"], ["cat"], "y_true must be real numbers; its dtype is <U3"),
+        ([0], [1j], "y_predicted must be real numbers; its dtype is complex128"),
+        ([0, -1], [0, 1], "y_true must be labels from 0 up; it holds -1 at index 1"),
+        ([0, 0.5], [0, 1], "y_true must be whole labels; it holds 0.5 at index 1"),
+        ([[1, 0], [0, 1]], [0, 1], r"y_true must be class labels .* \(2, 2\).*argmax"),
+        ([1], [[[0.1]], [[0.2]]], r"their shapes are \(1,\) and \(2, 1\)"),
+        ([0], [[[0.1, 0.9]]], r"y_predicted must be class labels .* \(1, 1, 2\)"),
+        ([0, 1], [0.3, 2.0], "y_predicted must be probabilities .* or labels; it holds 0.3 at"),
+        ([1], None, "y_true and y_predicted must come together; only one did"),
+    ],
+)
+def test_what_cannot_be_evaluated(y_true, y_predicted, message):
+    with pytest.raises(MetricInputError, match=message) as caught:
+        AccuracyMetric(y_true, y_predicted)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, MetricError)
