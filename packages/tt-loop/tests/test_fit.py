@@ -149,7 +149,7 @@ def test_ctrl_c_is_an_interruption(make_loop) -> None:
 def test_the_recorder_gets_each_number_once(make_loop) -> None:
     notes = Notes()
     make_loop(test=True, recorder=notes).fit(num_epochs=2)
-    losses = ["accumulated_loss", "loss", "val_loss"]
+    losses = ["loss", "val_loss"]
     assert notes.lines == [
         ("open", 0, 0),
         (5, losses, 0),

@@ -1,9 +1,9 @@
 """The services that experiments use, as shapes: any object that has the methods fits.
 
 The provider imports nothing from here. Failures cross as builtins, so that no error type has to be
-shared: `FileNotFoundError` for an object that is not there, `FileExistsError` for a lost conditional
-create, `ConnectionError` or `TimeoutError` for what may work later, any other `OSError` or
-`ValueError` for what will not.
+shared: `FileNotFoundError` for an object that is not there, `FileExistsError` for a conditional
+create that another one won, `ConnectionError` or `TimeoutError` for what may work later, any other
+`OSError` or `ValueError` for what will not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class BlobInfo(Protocol):
     """What is known of one stored object."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """Its name in the store."""
+        ...
 
     @property
     def size(self) -> int:
@@ -46,7 +48,13 @@ class BlobStore(Protocol):
         ...
 
     def put(
-        self, key: str, source: Path | bytes, /, *, sha256: str | None = None, if_absent: bool = False
+        self,
+        key: str,
+        source: Path | bytes,
+        /,
+        *,
+        sha256: str | None = None,
+        if_absent: bool = False,
     ) -> BlobInfo:
         """Store a file or bytes and its digest; the object appears whole or not at all.
 

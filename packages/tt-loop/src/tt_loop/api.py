@@ -5,12 +5,14 @@ from tt_loop.callbacks import (
     Callback,
     Checkpoint,
     EarlyStopping,
+    Evaluated,
     GradNormClip,
     GradValueClip,
     ModelPerformanceEvaluation,
     ModelPerformancePrintReport,
     direction_of,
     evaluate_package,
+    evaluate_whole,
 )
 from tt_loop.data import to_device
 from tt_loop.device import FullPrecision, InProcess, LocalCollective, SingleDevice
@@ -52,6 +54,7 @@ __all__ = [
     "Collective",
     "EarlyStopping",
     "EmptyLoaderError",
+    "Evaluated",
     "FullPrecision",
     "GradNormClip",
     "GradValueClip",
@@ -83,6 +86,7 @@ __all__ = [
     "append_predictions",
     "direction_of",
     "evaluate_package",
+    "evaluate_whole",
     "keep_list_transf",
     "to_device",
     "torch_cat_transf",

@@ -123,12 +123,12 @@ class Fit:
     def _evaluate(self) -> None:
         """Put the epoch's losses into the history.
 
-        ``loss`` and ``accumulated_loss`` are the mean over the epoch's samples as they were while
-        training: no second pass over the training data is made.
+        ``loss`` is the mean over the epoch's samples as they were while training: no second pass
+        over the training data is made. The history has it as ``accumulated_loss`` too.
         """
         loop = self.loop
         train_loss = weighted_mean(self.losses, self.weights, self.strategy)
-        loop.measured.insert("accumulated_loss", train_loss)
+        loop.train_history["accumulated_loss"] = train_loss
         loop.measured.insert("loss", train_loss)
         every = int(loop.end_auto_eval)
         if loop.validation_loader is not None and every and loop.epochs_done % every == 0:

@@ -6,9 +6,11 @@ from tt_loop.callbacks.early_stopping import EarlyStopping, direction_of
 from tt_loop.callbacks.gradient import GradNormClip, GradValueClip
 from tt_loop.callbacks.handler import CallbacksHandler
 from tt_loop.callbacks.performance import (
+    Evaluated,
     ModelPerformanceEvaluation,
     ModelPerformancePrintReport,
     evaluate_package,
+    evaluate_whole,
 )
 
 __all__ = [
@@ -17,10 +19,12 @@ __all__ = [
     "CallbacksHandler",
     "Checkpoint",
     "EarlyStopping",
+    "Evaluated",
     "GradNormClip",
     "GradValueClip",
     "ModelPerformanceEvaluation",
     "ModelPerformancePrintReport",
     "direction_of",
     "evaluate_package",
+    "evaluate_whole",
 ]

@@ -3,41 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopTypeError, LoopValueError
 from tt_loop.protocols import Metric, ResultPackage
 
-__all__ = ["ModelPerformanceEvaluation", "ModelPerformancePrintReport", "evaluate_package"]
+if TYPE_CHECKING:
+    from tt_loop.loop import Part, TrainLoop
+
+__all__ = [
+    "Evaluated",
+    "ModelPerformanceEvaluation",
+    "ModelPerformancePrintReport",
+    "evaluate_package",
+    "evaluate_whole",
+]
+
+
+class Evaluated(NamedTuple):
+    """What a result package said of a whole set, and what it said it of."""
+
+    results: dict[str, Any]
+    y_true: Any
+    y_predicted: Any
+
+
+def evaluate_whole(
+    loop: TrainLoop, package: ResultPackage, part: Part, hyperparams: Any = None
+) -> Evaluated | None:
+    """Evaluate a result package on all predictions of a part of a loop's data.
+
+    Every process must call it; rank 0 gets the results, the others ``None``.
+    """
+    loader, info = loop.loader(part), {"type": part}
+    found = loop.predict_on_main(loader, dataset_info=info)
+    extra: dict[str, Any] = {}
+    if getattr(package, "requires_loss", False):
+        extra["loss"] = loop.evaluate_model_loss(loader, info)
+    if found is None:
+        return None
+    y_predicted, y_true, metadata = found
+    package.prepare_result_package(
+        y_true, y_predicted, hyperparameters=hyperparams, **metadata, **extra
+    )
+    return Evaluated(dict(package.get_results()), y_true, y_predicted)
 
 
 def evaluate_package(
-    loop: Any, package: Metric | ResultPackage, part: Any, hyperparams: Any = None
+    loop: TrainLoop, package: Metric | ResultPackage, part: Part, hyperparams: Any = None
 ) -> dict[str, Any]:
-    """Evaluate a metric or a result package on a part of a loop's data.
+    """The results of a metric or a result package on a part of a loop's data, in every process.
 
     A mergeable metric (also a result package that is one) takes the predictions batch by batch in
-    each process; any other package gets the whole set on rank 0. Every process must call it, and
-    every process gets the results.
+    each process and keeps none; any other package gets the whole set on rank 0.
     """
-    loader, info = loop.loader(part), {"type": part}
     if isinstance(package, Metric):
-        streamed: dict[str, Any] = loop.evaluate_metric(loader, package, info)
-        return streamed
-    found = loop.predict_on_main(loader, dataset_info=info)
-    loss = (
-        loop.evaluate_model_loss(loader, info) if getattr(package, "requires_loss", False) else None
-    )
-    results: dict[str, Any] = {}
-    if found is not None:
-        y_predicted, y_true, metadata = found
-        extra = metadata if loss is None else {**metadata, "loss": loss}
-        package.prepare_result_package(y_true, y_predicted, hyperparameters=hyperparams, **extra)
-        results = dict(package.get_results())
+        return loop.evaluate_metric(loop.loader(part), package, {"type": part})
+    evaluated = evaluate_whole(loop, package, part, hyperparams)
     strategy, _ = loop.ready()
-    shared: dict[str, Any] = strategy.comm.broadcast_object(results)
-    return shared
+    return strategy.comm.broadcast_object({} if evaluated is None else evaluated.results)
 
 
 class ModelPerformanceEvaluation(Callback):
@@ -75,13 +100,17 @@ class ModelPerformanceEvaluation(Callback):
         self.result_package = result_package
         self.args = args
         self.on_each_epoch = on_each_epoch
-        self.parts = [("train", "train")] * on_train_data + [("validation", "val")] * on_val_data
+        self.parts: list[tuple[Part, str]] = []
+        if on_train_data:
+            self.parts.append(("train", "train"))
+        if on_val_data:
+            self.parts.append(("validation", "val"))
         self.eval_frequency = eval_frequency or 1
 
     def on_train_loop_registration(self) -> None:
         """Say now what would fail after the first epoch."""
         for part, _ in self.parts:
-            self.train_loop_obj.loader(part)  # type: ignore[arg-type]  # the literals above
+            self.train_loop_obj.loader(part)
 
     def on_epoch_end(self) -> None:
         """Evaluate, if it is this epoch's turn."""

@@ -1,0 +1,124 @@
+"""``MANIFEST.json``: what a directory holds, byte for byte, and proof that the list is whole.
+
+The last entry, ``self_sha256``, is the digest of the rest of the document as compact JSON with
+sorted keys. It stays where and what it is in every later format version: that is how a manifest of
+a newer version (an error to report) is told from a damaged one (a directory to skip).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tt_experiment import _json
+from tt_experiment._durable import Digest, digest_file
+from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
+
+__all__ = ["NAME", "Manifest"]
+
+NAME = "MANIFEST.json"
+_MAX_BYTES = 64 << 20  # a manifest that is larger was not written by us
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Format, facts and file digests of one directory."""
+
+    format: str
+    facts: Mapping[str, Any]
+    files: Mapping[str, Digest] = field(default_factory=dict)
+
+    def dumps(self) -> bytes:
+        """The document, signed with its own digest."""
+        document = {
+            "format": self.format,
+            **self.facts,
+            "files": {name: digest._asdict() for name, digest in self.files.items()},
+        }
+        return _json.dumps({**document, "self_sha256": _signature(document)})
+
+    @classmethod
+    def read(cls, directory: Path, newest: str) -> Manifest:
+        """Read and check the manifest of a directory; its files are not looked at yet.
+
+        Args:
+            directory: What the manifest describes.
+            newest: Newest format that the caller reads, as ``tt-checkpoint/1``.
+
+        Raises:
+            CorruptCheckpoint: It is missing, damaged, or of another kind of directory.
+            FormatVersionError: It is whole and newer than ``newest``.
+        """
+        document = _parse(directory)
+        _check_format(directory, document["format"], newest)
+        files = {name: Digest(**entry) for name, entry in document.pop("files").items()}
+        return cls(document.pop("format"), document, files)
+
+    def verify(self, directory: Path) -> None:
+        """Compare every file with its size and digest.
+
+        Raises:
+            CorruptCheckpoint: Names the first file that is missing or is not what was written.
+        """
+        for name, expected in self.files.items():
+            self._verify_file(directory, name, expected)
+
+    def _verify_file(self, directory: Path, name: str, expected: Digest) -> None:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            msg = f"{directory}: a manifest names files below its directory. Got {name!r}"
+            raise CorruptCheckpoint(msg)
+        try:
+            size = (directory / name).stat().st_size
+            found = digest_file(directory / name) if size == expected.bytes else None
+        except OSError as error:
+            msg = f"{directory / name} cannot be read: {error}"
+            raise CorruptCheckpoint(msg) from error
+        if found is None:
+            msg = f"{directory / name} must have {expected.bytes} bytes. Got {size}"
+            raise CorruptCheckpoint(msg)
+        if found != expected:
+            msg = f"{directory / name} is not what was written: its sha256 is not the manifest's"
+            raise CorruptCheckpoint(msg)
+
+
+def _signature(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parse(directory: Path) -> dict[str, Any]:
+    path = directory / NAME
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            msg = f"a manifest has at most {_MAX_BYTES} bytes"
+            raise ValueError(msg)
+        document = _json.load_object(path.read_bytes())
+        if _signature_of(document) != document.pop("self_sha256"):
+            msg = "its own digest differs"
+            raise ValueError(msg)
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"{path} is missing or damaged: {error}"
+        raise CorruptCheckpoint(msg) from error
+    return document
+
+
+def _signature_of(document: Mapping[str, Any]) -> str:
+    return _signature({key: value for key, value in document.items() if key != "self_sha256"})
+
+
+def _check_format(directory: Path, found: str, newest: str) -> None:
+    kind, _, version = found.partition("/")
+    our_kind, _, our_version = newest.partition("/")
+    if kind != our_kind or not version.isdigit():
+        msg = f"{directory} must hold a {our_kind}. Got format {found!r}"
+        raise CorruptCheckpoint(msg)
+    if int(version) > int(our_version):
+        msg = (
+            f"{directory} was written in format {found}, and this version reads up to {newest}: "
+            "pip install -U tt-experiment"
+        )
+        raise FormatVersionError(msg)

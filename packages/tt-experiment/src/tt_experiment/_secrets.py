@@ -1,0 +1,69 @@
+"""What a secret looks like: by the name it goes under, and by its own form."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["REDACTED", "has_secret", "is_secret_key", "redact_text"]
+
+REDACTED = "<redacted>"
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Matched against the words of a name, joined by spaces: "hfToken" is "hf token".
+_SECRET_NAME = re.compile(
+    r"""\b(?:
+        passw(?:or)?d | pwd | pass\ ?(?:word|phrase) | secrets? | credentials? | cookies? | apikeys?
+      | auth | authorization | connection\ string
+      | (?:api|private|access) \ keys?
+      | (?:account|encryption|signing|ssh) \ key
+    )\b""",
+    re.VERBOSE,
+)
+# "token" alone says little in this field (cls_token, pad_token); what stands before it decides.
+_TOKEN_NAME = re.compile(
+    r"""(?:^|\b(?:
+        access | api | auth | aws | azure | bearer | bot | csrf | gcp | gh | github | gitlab
+      | google | hf | hub | huggingface | id | identity | jwt | login | ngc | oauth | openai
+      | personal | refresh | registry | security | session | sas | slack | telegram | user
+      | wandb | webhook
+    )\ )token$""",
+    re.VERBOSE,
+)
+
+_FORMS = re.compile(
+    r"""
+    -----BEGIN\ [A-Z0-9 ]*PRIVATE\ KEY-----(?:.*?-----END\ [A-Z0-9 ]*PRIVATE\ KEY-----|.*)
+    | (?<![A-Za-z0-9])(?:
+        (?:AKIA|ASIA)[A-Z0-9]{16}                       # AWS access key
+      | gh[oprsu]_[A-Za-z0-9]{20,} | github_pat_\w{20,} # GitHub
+      | glpat-[\w-]{20,}                                # GitLab
+      | hf_[A-Za-z0-9]{20,}                             # Hugging Face
+      | sk-(?=[\w-]*\d)[\w-]{16,}                       # OpenAI and its like
+      | (?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}        # Stripe
+      | xox[abeoprs]-[A-Za-z0-9-]{10,}                  # Slack
+      | AIza[\w-]{35}                                   # Google
+      | pypi-[\w-]{50,} | npm_[A-Za-z0-9]{36}           # package registries
+      | eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*              # JSON web token
+    )
+    | (?<=[Bb]earer\ )[A-Za-z0-9._~+/=-]{16,}
+    | (?<=://)[^\s/:@'"]*:[^\s/@'"]+(?=@)               # user:password in a URL
+    | (?<=://)[^\s/:@'"]{16,}(?=@)                      # a token as the user of a URL
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether what goes under a name is secret: ``api_key`` and ``hfToken``, not ``num_tokens``."""
+    words = " ".join(_WORDS.findall(key)).lower()
+    return bool(_SECRET_NAME.search(words) or _TOKEN_NAME.search(words))
+
+
+def redact_text(text: str) -> str:
+    """Replace whatever has the form of a secret."""
+    return _FORMS.sub(REDACTED, text)
+
+
+def has_secret(text: str) -> bool:
+    """Whether something in a text has the form of a secret."""
+    return _FORMS.search(text) is not None

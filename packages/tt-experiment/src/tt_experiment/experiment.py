@@ -1,0 +1,200 @@
+"""One run as one object: its folder, its checkpoints, its records, its copy in a store."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, SaveTicket
+from tt_experiment.errors import ExperimentSetupError, UploadError
+from tt_experiment.folder import ExperimentFolder, Status
+from tt_experiment.names import check_name
+from tt_experiment.ports import BlobStore
+from tt_experiment.recorder import JsonLinesRecorder
+from tt_experiment.report import write_report
+from tt_experiment.results import read_results
+from tt_experiment.stores import open_store
+from tt_experiment.upload import mirror
+from tt_loop.api import CheckpointRef, RunInfo, Tree
+
+__all__ = ["Experiment", "ExperimentRecorder"]
+
+_log = logging.getLogger(__name__)
+
+
+class Experiment:
+    """A run of a project: hand it to callbacks, or use it in a loop of your own.
+
+    It keeps checkpoints, so it is a ``CheckpointStore`` for tt-loop, and its ``recorder`` is a
+    ``Recorder``. Nothing is written before `start`.
+
+    Args:
+        project_name: Folder of the project.
+        experiment_name: What the run's folder is called, before the time stamp.
+        root: Folder of all projects.
+        hyperparams: What the run was made with; kept without secrets.
+        store: A `BlobStore` or its URL, to which the run is copied; ``None`` stays local.
+        source_dirs: Folders of source code to keep.
+        keep_best: Which checkpoints to keep; by default all.
+
+    Example:
+        >>> import tempfile, torch
+        >>> experiment = Experiment("digits", "linear", tempfile.mkdtemp())
+        >>> experiment.start()
+        >>> ticket = experiment.save({"model": {"w": torch.ones(1)}}, step=1, scores={})
+        >>> experiment.latest().step
+        1
+    """
+
+    def __init__(
+        self,
+        project_name: str,
+        experiment_name: str,
+        root: Path | str,
+        *,
+        hyperparams: Mapping[str, Any] | None = None,
+        store: BlobStore | str | None = None,
+        source_dirs: Sequence[Path | str] = (),
+        keep_best: BestPolicy | None = None,
+    ) -> None:
+        self.project_name = check_name(project_name, "project name")
+        self.experiment_name = check_name(experiment_name)
+        self.root = Path(root).expanduser().absolute()
+        self.hyperparams = dict(hyperparams or {})
+        self.store = open_store(store) if isinstance(store, str) else store
+        self.source_dirs = list(source_dirs)
+        self.keep_best = keep_best
+        self.recorder = ExperimentRecorder(self)
+        self._folder: ExperimentFolder | None = None
+
+    @property
+    def folder(self) -> ExperimentFolder:
+        """The run's folder; makes it when it is not there yet."""
+        if self._folder is None:
+            self.start()
+        assert self._folder is not None  # noqa: S101  # `start` has made it
+        return self._folder
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """The run's checkpoints."""
+        return CheckpointFolder(self.folder.checkpoints, keep_best=self.keep_best)
+
+    def start(self, timestamp: str | None = None) -> None:
+        """Make the run's folder and write down what is known; once.
+
+        Args:
+            timestamp: Start of the run as ``YYYY-MM-DD_HH-MM-SS``; now if left out.
+        """
+        if self._folder is not None:
+            return
+        self._folder = ExperimentFolder.create(
+            self.root, self.project_name, self.experiment_name, timestamp=timestamp
+        )
+        self._folder.write_start(self.hyperparams, self._script(), self.source_dirs)
+
+    def _script(self) -> Path | None:
+        """The training script: as the hyperparameters say, else the program that runs."""
+        said = self.hyperparams.get("experiment_file_path")
+        main = said or getattr(sys.modules.get("__main__"), "__file__", None)
+        path = Path(main) if main else None
+        return path if path is not None and path.suffix == ".py" and path.is_file() else None
+
+    def save(self, tree: Tree, /, *, step: int, scores: Mapping[str, float]) -> SaveTicket:
+        """Save a checkpoint; with a store, copy what is new there too.
+
+        A copy that fails is logged and made up for by the next one.
+
+        Raises:
+            ExperimentSetupError: The metric that tells which checkpoints to keep is not measured.
+        """
+        if self.keep_best is not None and self.keep_best.metric not in scores:
+            msg = (
+                f"The best checkpoints are kept by {self.keep_best.metric!r}, which nobody "
+                f"measures; measured are {sorted(scores)}. Name one, or add its evaluation."
+            )
+            raise ExperimentSetupError(msg)
+        ticket = self.checkpoints.save(tree, step=step, scores=scores)
+        self._try_to_upload()
+        return ticket
+
+    def latest(self) -> CheckpointRef | None:
+        """The newest valid checkpoint."""
+        return self.checkpoints.latest()
+
+    def best(self, metric: str, mode: Literal["min", "max"], /) -> CheckpointRef | None:
+        """The valid checkpoint with the best value of a metric."""
+        return self.checkpoints.best(metric, mode)
+
+    def load(self, ref: CheckpointRef, /) -> Tree:
+        """Read a checkpoint's state tree back, verified."""
+        return self.checkpoints.load(ref)
+
+    def is_running(self) -> bool:
+        """Whether the run has begun and its end has not been noted."""
+        return self._folder is not None and self._folder.run()["status"] == "running"
+
+    def finish(self, status: Status) -> None:
+        """Note how the run ended, write its report, seal it, and copy it to the store."""
+        self.folder.finish(status)
+        write_report(self.folder)
+        self.folder.seal()
+        self._try_to_upload()
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The results by package that were kept at the end."""
+        return read_results(self.folder)
+
+    def upload(self) -> int:
+        """Copy to the store what is not there yet; the number of files that were.
+
+        Raises:
+            UploadError: Some files did not reach the store; call again to go on.
+        """
+        if self.store is None:
+            return 0
+        prefix = self.folder.path.relative_to(self.root).as_posix()
+        return mirror(self.folder.path, self.store, prefix)
+
+    def _try_to_upload(self) -> None:
+        try:
+            self.upload()
+        except UploadError as error:
+            _log.warning("%s", error)
+
+
+class ExperimentRecorder:
+    """Records into the run's folder and finishes the run when the fit ends."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self._lines: JsonLinesRecorder | None = None
+
+    def open(self, run: RunInfo, /) -> None:
+        """Begin an attempt."""
+        self._lines = JsonLinesRecorder(self.experiment.folder)
+        self._lines.open(run)
+
+    def scalars(self, step: int, values: Mapping[str, float], /, *, epoch: int) -> None:
+        """Append metric values."""
+        if self._lines is not None:
+            self._lines.scalars(step, values, epoch=epoch)
+
+    def event(self, kind: str, data: Mapping[str, Any], /) -> None:
+        """Append something that happened."""
+        if self._lines is not None:
+            self._lines.event(kind, data)
+
+    def close(self, status: Literal["completed", "failed", "interrupted"], /) -> None:
+        """End the attempt and finish the run; a failure is logged, for training is over."""
+        if self._lines is None:
+            return
+        self._lines.close(status)
+        self._lines = None
+        try:
+            self.experiment.finish(status)
+        except Exception:  # the interface says so: a recorder must not raise
+            _log.exception("finishing the run in %s failed", self.experiment.folder.path)

@@ -1,0 +1,332 @@
+"""Loops and callbacks that keep a run."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from tt_experiment.api import (
+    BlobInfo,
+    Experiment,
+    ExperimentFolder,
+    ExperimentSetupError,
+    ModelCheckpoint,
+    ModelTrainEndSave,
+    ModelTrainHistoryPlot,
+    StoreError,
+    TrainLoopCheckpoint,
+    TrainLoopCheckpointEndSave,
+    TrainLoopEndSave,
+    UploadError,
+    load_model,
+    open_store,
+    read_metrics,
+)
+from tt_loop.api import Callback, Checkpoint, TrainLoop
+
+
+class Share:
+    """A result package: the share of right answers."""
+
+    pkg_name = "Share"
+
+    def __init__(self) -> None:
+        self.hyperparameters = None
+
+    def prepare_result_package(self, y_true, y_predicted, hyperparameters=None, **kwargs):
+        self.hyperparameters = hyperparameters
+        self.results = {"share": float((y_true == y_predicted.argmax(1)).float().mean())}
+
+    def get_results(self):
+        return self.results
+
+
+class Memory:
+    """A store that can be told to fail."""
+
+    url = "memory://test"
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, str]] = {}
+        self.failing = False
+
+    def put(self, key, source, /, *, sha256=None, if_absent=False) -> BlobInfo:
+        if self.failing:
+            raise ConnectionError("no network")
+        self.objects[key] = (source if isinstance(source, bytes) else source.read_bytes(), sha256)
+        return self.head(key)
+
+    def head(self, key, /):
+        return SimpleNamespace(sha256=self.objects[key][1]) if key in self.objects else None
+
+    def get(self, key, target, /): ...
+    def list(self, prefix="", /): ...
+    def delete(self, key, /): ...
+
+
+def parts():
+    torch.manual_seed(0)
+    features = torch.randn(40, 4)
+    loader = DataLoader(TensorDataset(features, (features.sum(1) > 0).long()), batch_size=8)
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return model, loader, loader, loader, optimizer, nn.CrossEntropyLoss()
+
+
+def tracked(kind, root, *, name: str = "run", **options):
+    hyperparams = {"lr": 0.1, "api_key": "sk-1234567890abcdefghij"}
+    names = ("project", name, root, hyperparams)
+    return kind(*parts(), *names, **{"progress": False, **options})
+
+
+def test_full_tracking_keeps_everything(tmp_path) -> None:
+    package = Share()
+    loop = tracked(
+        TrainLoopCheckpointEndSave, tmp_path / "runs", test_result_package=package, source_dirs=[]
+    )
+    assert not (tmp_path / "runs").exists()  # nothing is written before training
+    model = loop.fit(num_epochs=3, callbacks=[ModelTrainHistoryPlot(train_end=True)])
+
+    folder = loop.experiment.folder
+    assert folder.path.parent == tmp_path / "runs" / "project"
+    assert folder.path.name.startswith("run_")
+    run = folder.run()
+    assert run["status"] == "completed"
+    assert "sk-1234" not in "".join(p.read_text(errors="ignore") for p in folder.path.glob("*.*"))
+    assert [r["step"] for r in read_metrics(folder.path)] == [5, 10, 15, 15]
+    assert read_metrics(folder.path)[-1]["values"].keys() == {"train_end_test_loss"}
+    steps = sorted(path.name for path in folder.checkpoints.glob("step-*"))
+    assert steps == ["step-0000000005", "step-0000000010", "step-0000000015"]
+    for name, value in load_model(folder.model).items():
+        assert torch.equal(value, model.state_dict()[name])
+    y_pred, y_true, _ = loop.predict_on_test_set()
+    assert loop.experiment.results() == {"Share_TEST": {"share": package.results["share"]}}
+    with np.load(folder.predictions_file) as kept:
+        assert np.array_equal(kept["Share_TEST/y_true"], y_true.numpy())
+        assert np.array_equal(kept["Share_TEST/y_predicted"], y_pred.numpy())
+    assert {p.name for p in folder.plots.iterdir()} >= {"loss.png", "val_loss.png"}
+    assert "val_loss" in folder.report_file.read_text()
+    folder.verify()  # sealed, and nothing was written afterwards
+    assert package.hyperparameters["lr"] == 0.1
+
+
+def test_a_second_run_stands_beside_the_first(tmp_path) -> None:
+    for _ in range(2):
+        tracked(TrainLoopCheckpoint, tmp_path).fit(num_epochs=1)
+    assert len(list((tmp_path / "project").iterdir())) == 2
+
+
+class Die(Callback):
+    def __init__(self, epoch: int) -> None:
+        super().__init__("die", execution_order=500)
+        self.epoch = epoch
+
+    def on_epoch_end(self) -> None:
+        if self.train_loop_obj.epochs_done == self.epoch:
+            raise MemoryError("too much")
+
+
+def test_a_checkpoint_goes_on_to_the_same_bits(tmp_path) -> None:
+    whole = tracked(TrainLoopCheckpoint, tmp_path, name="whole")
+    whole.fit(num_epochs=4)
+
+    broken = tracked(TrainLoopCheckpoint, tmp_path, name="broken")
+    with pytest.raises(MemoryError):
+        broken.fit(num_epochs=4, callbacks=[Die(2)])
+    folder = broken.experiment.folder
+    assert folder.run()["status"] == "failed"
+    assert "failed" in folder.report_file.read_text()
+
+    resumed = tracked(TrainLoopCheckpoint, tmp_path, name="resumed")
+    resumed.load_state_dict(broken.experiment.load(broken.experiment.latest()))
+    resumed.fit(num_epochs=4)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+    assert whole.train_history.state_dict() == resumed.train_history.state_dict()
+
+
+def test_only_the_best_and_the_newest_checkpoints_stay(tmp_path) -> None:
+    class Measure(Callback):
+        def __init__(self) -> None:
+            super().__init__("measure")
+
+        def on_epoch_end(self) -> None:
+            value = [0.9, 0.1, 0.2, 0.3][self.train_loop_obj.epoch]
+            self.train_loop_obj.insert_metric_result_into_history("val_acc", value)
+
+    loop = tracked(
+        TrainLoopCheckpoint, tmp_path, rm_subopt_local_models="val_acc", num_best_checkpoints_kept=1
+    )
+    loop.fit(num_epochs=4, callbacks=[Measure()])
+    kept = sorted(path.name for path in loop.experiment.folder.checkpoints.glob("step-*"))
+    assert kept == ["step-0000000005", "step-0000000020"]
+    assert loop.experiment.best("val_acc", "max").step == 5
+
+
+def test_keeping_the_best_by_what_nobody_measures_is_an_error(tmp_path) -> None:
+    loop = tracked(TrainLoopCheckpoint, tmp_path, rm_subopt_local_models="val_F1")
+    with pytest.raises(ExperimentSetupError, match=r"'val_F1'.*\['loss', 'val_loss'\]"):
+        loop.fit(num_epochs=1)
+    loop = tracked(TrainLoopCheckpoint, tmp_path, rm_subopt_local_models=True)
+    loop.fit(num_epochs=3)
+    assert loop.experiment.keep_best.metric == "loss"
+
+
+def test_the_store_gets_the_run(tmp_path, caplog) -> None:
+    store = Memory()
+    loop = tracked(TrainLoopEndSave, tmp_path, val_result_package=Share(), store=store)
+    loop.fit(num_epochs=1)
+    folder = loop.experiment.folder.path
+    local = {p.relative_to(tmp_path).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert set(store.objects) == local
+    assert list(store.objects)[-1].endswith(f"{folder.name}/MANIFEST.json")
+    assert not caplog.records
+
+
+def test_a_store_that_fails_costs_nothing_but_is_said(tmp_path, caplog) -> None:
+    store = Memory()
+    store.failing = True
+    loop = tracked(TrainLoopCheckpoint, tmp_path, store=store)
+    with caplog.at_level(logging.WARNING), pytest.raises(UploadError, match="no network"):
+        loop.fit(num_epochs=1)
+    loop.experiment.folder.verify()
+    assert caplog.records
+    store.failing = False
+    assert loop.experiment.upload() > 5
+    assert loop.experiment.upload() == 0
+
+
+def test_callbacks_with_the_same_names_share_a_run(tmp_path) -> None:
+    names = ("project", "mine", tmp_path, {"lr": 1})
+    checkpoint = ModelCheckpoint(*names)
+    end = ModelTrainEndSave(*names, val_result_package=Share())
+    model, train, validation, test, optimizer, criterion = parts()
+    loop = TrainLoop(model, train, validation, test, optimizer, criterion, progress=False)
+    loop.fit(num_epochs=1, callbacks=[end, checkpoint, ModelTrainHistoryPlot(file_format="pdf")])
+    (run,) = (tmp_path / "project").iterdir()
+    assert checkpoint.experiment is end.experiment
+    assert {"checkpoint_model", "model", "results"} <= {path.name for path in run.iterdir()}
+    ExperimentFolder(run).verify()
+
+
+def test_plots_need_a_run(tmp_path) -> None:
+    model, train, *_ = parts()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loop = TrainLoop(model, train, None, None, optimizer, nn.CrossEntropyLoss(), progress=False)
+    with pytest.raises(ExperimentSetupError, match="TrainLoopEndSave"):
+        loop.fit(num_epochs=1, callbacks=[ModelTrainHistoryPlot()])
+
+
+def test_an_experiment_is_a_checkpoint_store_for_any_loop(tmp_path) -> None:
+    experiment = Experiment("p", "e", tmp_path)
+    model, train, *_ = parts()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loop = TrainLoop(model, train, None, None, optimizer, nn.CrossEntropyLoss(), progress=False)
+    loop.fit(num_epochs=2, callbacks=[Checkpoint(experiment)])
+    assert experiment.latest().step == 10
+    assert experiment.is_running()
+    experiment.finish("completed")
+    assert not experiment.is_running()
+
+
+def test_predictions_that_make_no_array_are_left_out_with_a_warning(tmp_path, caplog) -> None:
+    class Ragged(Share):
+        def prepare_result_package(self, y_true, y_predicted, hyperparameters=None, **kwargs):
+            self.results = {"n": len(y_true)}
+
+    loop = tracked(
+        TrainLoopEndSave,
+        tmp_path,
+        val_result_package=Ragged(),
+        pred_transform_fn=lambda batches: [
+            batch[: i + 1].tolist() for i, batch in enumerate(batches)
+        ],
+    )
+    with caplog.at_level(logging.WARNING):
+        loop.fit(num_epochs=1)
+    assert "predictions are not kept" in caplog.text
+    assert loop.experiment.results() == {"Share_VAL": {"n": 5}}
+    assert not loop.experiment.folder.predictions_file.exists()
+
+
+def test_the_script_named_in_the_hyperparameters_is_kept(tmp_path) -> None:
+    script = tmp_path / "train_it.py"
+    script.write_text("print('hello')\n")
+    experiment = Experiment("p", "e", tmp_path, hyperparams={"experiment_file_path": str(script)})
+    experiment.start()
+    experiment.start()  # once
+    assert (experiment.folder.path / "train_it.py").read_text() == "print('hello')\n"
+    assert len(list((tmp_path / "p").iterdir())) == 1
+
+
+def test_recording_outside_of_a_fit_is_harmless(tmp_path) -> None:
+    recorder = Experiment("p", "e", tmp_path).recorder
+    recorder.scalars(1, {"a": 1.0}, epoch=0)
+    recorder.event("note", {})
+    recorder.close("completed")
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "rule"),
+    [
+        (TrainLoopEndSave, {}, "At least one result package"),
+        (TrainLoopCheckpointEndSave, {"val_result_package": 3}, "must be a ResultPackage, got int"),
+        (TrainLoopCheckpoint, {"store": Memory(), "cloud_save_mode": "s3"}, "once"),
+        (TrainLoopCheckpoint, {"cloud_save_mode": "ftp"}, "'google storage'; got 'ftp'"),
+        (TrainLoopCheckpoint, {"name": "a/b"}, "a/b"),
+    ],
+)
+def test_arguments_that_make_no_run_are_refused(tmp_path, kind, options, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        tracked(kind, tmp_path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [TrainLoopEndSave, TrainLoopCheckpointEndSave])
+def test_a_result_package_without_its_loader_is_refused(tmp_path, kind) -> None:
+    model, train, _, test, optimizer, criterion = parts()
+    arguments = (model, train, None, test, optimizer, criterion, "p", "e", tmp_path, {})
+    with pytest.raises(ExperimentSetupError, match="needs a validation_loader"):
+        kind(*arguments, val_result_package=Share())
+
+
+class Entry:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self):
+        return lambda url: f"{self.name} opens {url}"
+
+
+def test_stores_are_found_by_the_scheme_of_their_url(monkeypatch, tmp_path) -> None:
+    known = [Entry(name) for name in ("s3", "gs", "file")]
+    monkeypatch.setattr("tt_experiment.stores.entry_points", lambda group: known)
+    assert open_store("s3://b/x") == "s3 opens s3://b/x"
+    assert open_store("/tmp/x") == "file opens /tmp/x"
+    with pytest.raises(StoreError, match=r"'ftp' \(installed: file, gs, s3\).*pip install"):
+        open_store("ftp://x")
+    for mode, url in (("aws", "s3://b/p"), ("gcs", "gs://b/p")):
+        loop = tracked(
+            TrainLoopCheckpoint,
+            tmp_path,
+            cloud_save_mode=mode,
+            bucket_name="b",
+            cloud_dir_prefix="p",
+        )
+        assert loop.experiment.store.endswith(url)
+    assert tracked(TrainLoopCheckpoint, tmp_path, cloud_save_mode="local").experiment.store is None
+
+
+def test_hyperparameters_of_the_caller_are_not_changed(tmp_path) -> None:
+    hyperparams = {"lr": 0.1}
+    loop = TrainLoopCheckpoint(*parts(), "p", "e", tmp_path, hyperparams, progress=False)
+    loop.fit(num_epochs=1)
+    assert hyperparams == {"lr": 0.1}
+    saved = json.loads(loop.experiment.folder.hyperparams_file.read_text())
+    assert saved["lr"] == 0.1
