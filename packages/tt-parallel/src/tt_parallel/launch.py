@@ -159,12 +159,13 @@ def _wait_for(processes: ProcessContext, folder: Path) -> None:
 
 def _first_failure(processes: ProcessContext, folder: Path) -> str:
     """What the process that failed first has to say; its peers fail because of it."""
+    notes = {path.name.rpartition("-")[2]: path for path in sorted(folder.glob("failure-*"))}
     for number, process in enumerate(processes.processes):
-        killed_by = -(process.exitcode or 0)
-        if killed_by > 0 and killed_by != signal.SIGTERM:  # we end the others by SIGTERM
-            return f"Process {number} of the run was killed by {signal.Signals(killed_by).name}."
-    for note in sorted(folder.glob("failure-*")):
-        rank = note.name.rpartition("-")[2]
+        status = process.exitcode or 0
+        if status and status != -signal.SIGTERM and str(number) not in notes:
+            how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
+            return f"Process {number} of the run ended by {how}, without a traceback."
+    for rank, note in notes.items():  # in the order of their times
         return f"Process {rank} of the run failed:\n{note.read_text()}"
     return ""
 

@@ -1,0 +1,228 @@
+"""The same job in every mode that a CPU can run: one result."""
+
+import copy
+import os
+import threading
+import time
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from tt_loop.api import Callback, EarlyStopping, ModelPerformanceEvaluation, TrainLoop, TTModel
+from tt_metrics.api import AbstractResultPackage, ClassificationResultPackage
+from tt_parallel.api import NotTransferable, ParallelValueError, WorkerError
+
+SAMPLES = 203  # global batches of 16 leave 11: uneven shares, and none for some ranks of the last
+
+
+class Classifier(TTModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 3))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.layers(x)
+
+    def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
+        x, y = batch_data
+        return criterion(self(x.to(device)), y.to(device))
+
+    def get_predictions(self, batch_data: Any, device: torch.device) -> tuple[Any, Any, Any]:
+        x, y = batch_data
+        return self(x.to(device)).argmax(1), y, {"first": x[:, 0]}
+
+
+def job(processes: int = 1, accumulation: int = 1, **options: Any) -> TrainLoop:
+    torch.manual_seed(4)
+    x = torch.randn(SAMPLES, 6)
+    y = (x[:, :3].sum(1) > 0).long() + (x[:, 3] > 0.5).long()
+    data = TensorDataset(x, y)
+    train = DataLoader(data, batch_size=16 // processes // accumulation, shuffle=True)
+    validation = DataLoader(TensorDataset(x[:37], y[:37]), batch_size=8)
+    model = Classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+    criterion = nn.CrossEntropyLoss()
+    return TrainLoop(
+        model, train, validation, validation, optimizer, criterion, progress=False, **options
+    )
+
+
+class WholeSet(AbstractResultPackage):
+    """Needs all predictions at once, in the dataset's order."""
+
+    def prepare_results_dict(self) -> dict[str, Any]:
+        weights = range(1, len(self.y_true) + 1)
+        pairs = zip(weights, self.y_true, self.y_predicted, strict=True)
+        return {"weighted": sum(w for w, a, b in pairs if int(a) == int(b))}
+
+
+def evaluations() -> list[Callback]:
+    return [
+        ModelPerformanceEvaluation(ClassificationResultPackage()),
+        ModelPerformanceEvaluation(WholeSet()),
+        EarlyStopping("val_loss", patience=5),
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone() -> TrainLoop:
+    loop = job()
+    loop.fit(num_epochs=3, callbacks=evaluations())
+    return loop
+
+
+def compare(loop: TrainLoop, alone: TrainLoop, tolerance: float) -> None:
+    for (name, a), b in zip(alone.model.named_parameters(), loop.model.parameters(), strict=True):
+        torch.testing.assert_close(b, a, rtol=0, atol=tolerance, msg=name)
+    assert loop.train_history.keys() == alone.train_history.keys()
+    for name, values in alone.train_history.items():
+        assert loop.train_history[name] == pytest.approx(values, abs=10 * tolerance), name
+    assert loop.total_iteration_idx >= alone.total_iteration_idx
+    assert loop.epochs_done == alone.epochs_done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "accumulation"), [(2, 1), (2, 2), (4, 1)])
+def test_many_processes_equal_one(alone: TrainLoop, processes: int, accumulation: int) -> None:
+    loop = job(processes, accumulation, gpu_mode="ddp")
+    before = nn.utils.parameters_to_vector(loop.model.parameters()).clone()
+    loop.fit(
+        num_epochs=3,
+        callbacks=evaluations(),
+        grad_accumulation=accumulation,
+        num_gpus=processes,
+    )
+    assert not torch.equal(before, nn.utils.parameters_to_vector(loop.model.parameters()))
+    compare(loop, alone, 1e-6)
+    y_pred, y_true, metadata = loop.predict_on_validation_set()
+    expected = alone.predict_on_validation_set()
+    assert torch.equal(y_true, expected[1])
+    assert torch.equal(metadata["first"], expected[2]["first"])
+    assert torch.equal(y_pred, expected[0])
+
+
+@pytest.mark.slow
+def test_a_fit_in_processes_can_be_continued(alone: TrainLoop) -> None:
+    loop = job(2, gpu_mode="ddp")
+    loop.fit(num_epochs=1, num_gpus=2)
+    assert loop.epochs_done == 1
+    loop.fit(num_epochs=2, num_gpus=2)
+    for a, b in zip(alone.model.parameters(), loop.model.parameters(), strict=True):
+        torch.testing.assert_close(b, a, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_state_goes_from_one_process_to_two(alone: TrainLoop) -> None:
+    first = job()
+    first.fit(num_epochs=1)
+    then = job(2, gpu_mode="ddp")
+    then.load_state_dict(copy.deepcopy(first.state_dict()))
+    then.fit(num_epochs=2, num_gpus=2)
+    for a, b in zip(alone.model.parameters(), then.model.parameters(), strict=True):
+        torch.testing.assert_close(b, a, rtol=0, atol=1e-6)
+
+
+def test_data_parallel_without_gpus_is_one_device(alone: TrainLoop) -> None:
+    loop = job(gpu_mode="dp")
+    loop.fit(num_epochs=3, callbacks=evaluations())
+    compare(loop, alone, 0.0)
+
+
+@pytest.mark.parametrize("use_amp", [True, {"dtype": "float16", "init_scale": 1024.0}])
+def test_mixed_precision_is_close(alone: TrainLoop, use_amp: Any) -> None:
+    loop = job(use_amp=use_amp)
+    loop.fit(num_epochs=3)
+    assert loop.train_history["val_loss"][-1] == pytest.approx(
+        alone.train_history["val_loss"][-1], abs=0.02
+    )
+    state = copy.deepcopy(loop.state_dict())
+    again = job(use_amp=use_amp)
+    again.load_state_dict(state)
+    again.fit(num_epochs=1)
+    loop.fit(num_epochs=1)
+    for a, b in zip(loop.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+class AskToStop(Callback):
+    """One process wants to stop in the middle of an epoch; all stop at the same step."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__("ask to stop", device_idx_execution=rank)
+
+    def on_batch_end(self) -> None:
+        if self.train_loop_obj.iteration == 2:
+            self.train_loop_obj.early_stop = True
+
+
+@pytest.mark.slow
+def test_processes_stop_together() -> None:
+    loop = job(2, gpu_mode="ddp")
+    loop.fit(num_epochs=3, num_gpus=2, callbacks=[AskToStop(rank=1)])
+    assert loop.epochs_done == 1
+    assert loop.total_iteration_idx == 3  # the wish travels with the next step's message
+
+
+class Seeds(Callback):
+    """Each process draws numbers of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("seeds")
+
+    def on_multiprocess_start(self) -> None:
+        self.drawn = torch.rand(1).item()
+
+    def on_train_end(self) -> None:
+        comm = self.train_loop_obj.ready()[0].comm
+        self.all_drawn = comm.gather_objects(self.drawn)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"drawn": getattr(self, "all_drawn", None)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.all_drawn = state["drawn"]
+
+
+@pytest.mark.slow
+def test_each_process_has_random_numbers_of_its_own() -> None:
+    seeds = Seeds()
+    job(2, gpu_mode="ddp").fit(num_epochs=1, num_gpus=2, callbacks=[seeds])
+    assert len(set(seeds.all_drawn)) == 2  # type: ignore[arg-type]  # rank 0 has a list
+
+
+class Break(Callback):
+    def __init__(self, at: str) -> None:
+        super().__init__("break", device_idx_execution=1)
+        self.at = at
+
+    def on_epoch_end(self) -> None:
+        if self.at == "exit":
+            os._exit(3)
+        msg = "broken on rank 1"
+        raise ValueError(msg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "said"), [("raise", "broken on rank 1"), ("exit", "exit")])
+def test_a_process_that_breaks_ends_the_fit(at: str, said: str) -> None:
+    threads, began = threading.active_count(), time.monotonic()
+    with pytest.raises(WorkerError, match=said):
+        job(2, gpu_mode="ddp").fit(num_epochs=1, num_gpus=2, callbacks=[Break(at)])
+    assert threading.active_count() == threads
+    assert time.monotonic() - began < 300  # it ends by itself, not by a timeout of minutes
+
+
+def test_what_cannot_be_sent_to_a_process_is_named() -> None:
+    loop = job(2, gpu_mode="ddp")
+    loop.criterion = lambda *_: torch.zeros(())
+    with pytest.raises(NotTransferable, match=r"TrainLoop\.criterion"):
+        loop.fit(num_epochs=1, num_gpus=2)
+
+
+def test_processes_on_the_cpu_must_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParallelValueError, match="num_gpus=2"):
+        job(2, gpu_mode="ddp").fit(num_epochs=1)
