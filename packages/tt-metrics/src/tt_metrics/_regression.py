@@ -51,7 +51,7 @@ class MeanSquaredErrorMetric(_ErrorMetric):
 
     def result_of(self, state: ErrorSums) -> float:
         """Sum of squared errors over their number."""
-        return state.total("squared") / state.count
+        return state.mean("squared")
 
 
 class MeanAbsoluteErrorMetric(_ErrorMetric):
@@ -67,4 +67,4 @@ class MeanAbsoluteErrorMetric(_ErrorMetric):
 
     def result_of(self, state: ErrorSums) -> float:
         """Sum of absolute errors over their number."""
-        return state.total("absolute") / state.count
+        return state.mean("absolute")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -52,6 +53,11 @@ class Sums(State):
     def total(self, name: str) -> float:
         """One total, rounded to a float64."""
         return sum(self._totals[self.names.index(name)])
+
+    def mean(self, name: str) -> float:
+        """One total over the number of items, rounded once."""
+        high, low = self._totals[self.names.index(name)]
+        return float((Fraction(high) + Fraction(low)) / self._count)
 
     def update(self, y_true: Any, y_predicted: Any, /) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # checked in `_add`
