@@ -266,7 +266,7 @@ def test_what_cannot_be_trained_is_refused(options, error, rule: str) -> None:
 
 
 def test_a_mode_whose_package_is_missing_names_it(monkeypatch) -> None:
-    monkeypatch.setattr("tt_loop.plugins.entry_points", lambda group: [])
+    monkeypatch.setattr("tt_loop.plugins._registered", lambda group: {})
     with pytest.raises(ImportError, match="pip install tt-parallel"):
         model_and(gpu_mode="ddp")
     with pytest.raises(ImportError, match="pip install tt-parallel"):

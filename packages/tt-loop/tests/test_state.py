@@ -14,7 +14,7 @@ def weights(loop) -> torch.Tensor:
 
 @pytest.mark.parametrize("first", [1, 2, 3])
 def test_a_resumed_run_ends_with_the_same_bits(make_loop, first: int) -> None:
-    class Stop(Exception):  # noqa: N818
+    class Stop(Exception):  # noqa: N818  # it is no error
         pass
 
     saved = {}

@@ -1,4 +1,7 @@
-"""Learning curves as image files, drawn without pyplot: no display, no global state, any thread."""
+"""Learning curves as image files, drawn without pyplot: no display, no global state, any thread.
+
+matplotlib is imported by the first drawing, for it takes half a second.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,13 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Literal
 
 from tt_experiment._durable import make_directories, replace_file
 from tt_experiment.errors import ResultsError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_history"]
 
@@ -68,6 +69,8 @@ def _pngs(curves: Mapping[str, Sequence[float]], directory: Path) -> list[Path]:
 
 
 def _pdf(curves: Mapping[str, Sequence[float]], directory: Path) -> list[Path]:
+    from matplotlib.backends.backend_pdf import PdfPages
+
     buffer = io.BytesIO()
     with PdfPages(buffer) as pages:
         for name, values in curves.items():
@@ -87,6 +90,10 @@ def _free_path(directory: Path, name: str, taken: Sequence[Path]) -> Path:
 
 
 def _figure(name: str, values: Sequence[float]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -61,11 +61,8 @@ def split_loss(returned: Any, batch: Any) -> tuple[Tensor, Any]:
     """
     loss, weight = returned if type(returned) is tuple and len(returned) == 2 else (returned, None)
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        got = (
-            f"a tensor of shape {tuple(loss.shape)}"
-            if isinstance(loss, Tensor)
-            else type(loss).__name__
-        )
+        shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else None
+        got = shape or type(loss).__name__
         msg = f"get_loss must return a scalar tensor, or a pair of one and its weight, got {got}."
         raise LoopTypeError(msg)
     return loss, batch_weight(batch) if weight is None else weight

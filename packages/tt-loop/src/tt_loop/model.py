@@ -136,15 +136,20 @@ class _FedModel(TTModel):
         return self.feed.get_predictions(self.model, batch_data, device)
 
 
-class _PlainModel(TTBasicModel):
+class _PlainModel(TTModel):
     """A plain module whose output goes to the criterion."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, *inputs: Any) -> Any:
-        return self.model(*inputs)
+    def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
+        *inputs, target = to_device(batch_data, device)
+        return criterion(self.model(*inputs), target)
+
+    def get_predictions(self, batch_data: Any, device: torch.device) -> tuple[Any, Any, Any]:
+        *inputs, target = to_device(batch_data, device)
+        return self.model(*inputs), target, {}
 
 
 def as_trainable(model: Any, criterion: Criterion | None) -> tuple[nn.Module, nn.Module]:

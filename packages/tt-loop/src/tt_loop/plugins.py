@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -26,8 +27,14 @@ _PROVIDERS = {"dp": "tt-parallel", "ddp": "tt-parallel", "amp": "tt-parallel"}
 Factory = Callable[..., Any]
 
 
+@cache
+def _registered(group: str) -> dict[str, EntryPoint]:
+    """What the installed packages provide; looking reads the metadata of all of them."""
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
 def _find(group: str, option: str, name: str) -> EntryPoint:
-    found = {entry.name: entry for entry in entry_points(group=group)}
+    found = _registered(group)
     if name in found:
         return found[name]
     installed = ", ".join(repr(known) for known in sorted(found)) or "nothing"

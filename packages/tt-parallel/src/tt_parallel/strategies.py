@@ -20,12 +20,6 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.optim import Optimizer
 
 from tt_parallel.collective import ProcessGroup
@@ -162,9 +156,12 @@ class _Wrapped:
 
     def state_dict(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> dict[str, Any]:
         """The bare model's, the optimizers' and the precision's state, by parameter name."""
+        # Imported here, for it takes as long as all the rest of the package.
+        from torch.distributed.checkpoint import state_dict as states
+
         return {
-            "model": get_model_state_dict(model),
-            "optimizers": [get_optimizer_state_dict(model, each) for each in optimizers],
+            "model": states.get_model_state_dict(model),
+            "optimizers": [states.get_optimizer_state_dict(model, each) for each in optimizers],
             "precision": self.precision.state_dict(),
         }
 
@@ -172,11 +169,13 @@ class _Wrapped:
         self, model: nn.Module, optimizers: Sequence[Optimizer], state: Mapping[str, Any], /
     ) -> None:
         """Load the parts that the state has."""
+        from torch.distributed.checkpoint import state_dict as states
+
         if "model" in state:
-            set_model_state_dict(model, state["model"])
+            states.set_model_state_dict(model, state["model"])
         if "optimizers" in state:
             for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-                set_optimizer_state_dict(model, optimizer, saved)
+                states.set_optimizer_state_dict(model, optimizer, saved)
         if "precision" in state:
             self.precision.load_state_dict(state["precision"])
 

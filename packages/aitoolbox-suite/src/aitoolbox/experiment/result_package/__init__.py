@@ -1,0 +1,1 @@
+"""Sets of metrics that describe one task."""

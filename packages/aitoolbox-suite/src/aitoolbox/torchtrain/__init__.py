@@ -1,0 +1,1 @@
+"""Training: the train loop, models, callbacks and devices."""

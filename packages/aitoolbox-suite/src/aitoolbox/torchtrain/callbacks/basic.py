@@ -1,0 +1,5 @@
+"""Callbacks that steer a training."""
+
+from tt_loop.api import EarlyStopping
+
+__all__ = ["EarlyStopping"]
