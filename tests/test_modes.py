@@ -3,7 +3,6 @@
 import copy
 import os
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -11,7 +10,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tt_loop.api import Callback, EarlyStopping, ModelPerformanceEvaluation, TrainLoop, TTModel
+from tt_loop.api import (
+    Callback,
+    EarlyStopping,
+    LoopTypeError,
+    ModelPerformanceEvaluation,
+    TrainLoop,
+    TTModel,
+)
 from tt_metrics.api import AbstractResultPackage, ClassificationResultPackage
 from tt_parallel.api import NotTransferable, ParallelValueError, WorkerError
 
@@ -208,17 +214,23 @@ class Break(Callback):
 @pytest.mark.slow
 @pytest.mark.parametrize(("at", "said"), [("raise", "broken on rank 1"), ("exit", "exit")])
 def test_a_process_that_breaks_ends_the_fit(at: str, said: str) -> None:
-    threads, began = threading.active_count(), time.monotonic()
+    threads = threading.active_count()
     with pytest.raises(WorkerError, match=said):
         job(2, gpu_mode="ddp").fit(num_epochs=1, num_gpus=2, callbacks=[Break(at)])
     assert threading.active_count() == threads
-    assert time.monotonic() - began < 300  # it ends by itself, not by a timeout of minutes
 
 
 def test_what_cannot_be_sent_to_a_process_is_named() -> None:
     loop = job(2, gpu_mode="ddp")
     loop.criterion = lambda *_: torch.zeros(())
     with pytest.raises(NotTransferable, match=r"TrainLoop\.criterion"):
+        loop.fit(num_epochs=1, num_gpus=2)
+
+
+def test_what_processes_cannot_share_is_refused_before_they_start() -> None:
+    loop = job(2, gpu_mode="ddp")
+    loop.validation_loader = [next(iter(loop.validation_loader))]
+    with pytest.raises(LoopTypeError, match="the validation loader is a list of batches"):
         loop.fit(num_epochs=1, num_gpus=2)
 
 

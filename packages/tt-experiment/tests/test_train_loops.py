@@ -27,6 +27,7 @@ from tt_experiment.api import (
     open_store,
     read_metrics,
 )
+from tt_experiment.recorder import read_events
 from tt_loop.api import Callback, Checkpoint, TrainLoop
 
 
@@ -111,6 +112,8 @@ def test_full_tracking_keeps_everything(tmp_path) -> None:
         assert np.array_equal(kept["Share_TEST/y_predicted"], y_pred.numpy())
     assert {p.name for p in folder.plots.iterdir()} >= {"loss.png", "val_loss.png"}
     assert "val_loss" in folder.report_file.read_text()
+    kinds = [event["kind"] for event in read_events(folder.events_file)]
+    assert kinds == ["start", "checkpoint", "checkpoint", "checkpoint", "end"]
     folder.verify()  # sealed, and nothing was written afterwards
     assert package.hyperparameters["lr"] == 0.1
 

@@ -110,6 +110,14 @@ def test_early_stopping_waits_for_a_loss_of_every_second_epoch(make_loop) -> Non
     assert loop.epochs_done == 4
 
 
+def test_what_is_evaluated_every_second_epoch_may_be_monitored_and_shown(make_loop) -> None:
+    loop = make_loop()
+    measure = ModelPerformanceEvaluation(Package(), {"lr": 0}, eval_frequency=2)
+    watch = EarlyStopping("val_n", mode="min")
+    loop.fit(num_epochs=9, callbacks=[measure, watch, ModelPerformancePrintReport(["val_n"])])
+    assert loop.epochs_done == 4  # the same value came twice
+
+
 def test_direction_of_metrics() -> None:
     assert direction_of("val_loss") == direction_of("Mean_absolute_error") == "min"
     assert direction_of("train_Perplexity") == "min"

@@ -127,7 +127,8 @@ def test_an_exception_reaches_callbacks_and_recorder_and_the_caller(make_loop) -
         loop.fit(num_epochs=2, callbacks=[spy])
     assert "Raised in the hook on_epoch_end of the callback Spy." in caught.value.__notes__
     assert spy.calls[-1] == "ZeroDivisionError"
-    assert notes.lines[-1] == ("close", "failed")
+    event = ("exception", {"type": "ZeroDivisionError", "text": "mine"})
+    assert notes.lines[-2:] == [event, ("close", "failed")]
 
 
 def test_ctrl_c_is_an_interruption(make_loop) -> None:
@@ -236,6 +237,8 @@ def model_and(**options) -> TrainLoop:
         ({"optimizer": "adam"}, LoopTypeError, "torch.optim.Optimizer, got str"),
         ({"train_loader": 3}, LoopTypeError, "training loader must be"),
         ({"validation_loader": 3}, LoopTypeError, "validation loader must be"),
+        ({"train_loader": []}, EmptyLoaderError, "the training loader yields none"),
+        ({"validation_loader": []}, EmptyLoaderError, "the validation loader yields none"),
         ({"gpu_mode": "tpu"}, LoopValueError, "gpu_mode='tpu' is not provided"),
         ({"gpu_mode": 3}, LoopTypeError, "a Strategy or a Launcher, got int"),
         ({"use_amp": "fp16"}, LoopTypeError, "use_amp must be a bool"),
@@ -252,7 +255,6 @@ def test_what_cannot_work_is_refused_at_once(options, error, rule: str) -> None:
     [
         ({"train_loader": None}, LoopValueError, "fit needs a train_loader"),
         ({"optimizer": None}, LoopValueError, "fit needs an optimizer"),
-        ({"train_loader": []}, EmptyLoaderError, "the training loader yields none"),
         ({"train_loader": iter(())}, EmptyLoaderError, "the training loader yields none"),
         ({"criterion": lambda *_: 3.0}, LoopTypeError, "scalar tensor.* got float"),
         ({"criterion": lambda out, _: out}, LoopTypeError, r"got a tensor of shape \(3, 2\)"),

@@ -24,7 +24,7 @@ PACKAGES = (
 GROUPS = {  # what a user writes as a string, and where packages register it
     "gpu_mode": "tt_loop.strategies",
     "use_amp": "tt_loop.precisions",
-    "cloud_save_mode": "tt_experiment.stores",
+    "store": "tt_experiment.stores",
 }
 
 

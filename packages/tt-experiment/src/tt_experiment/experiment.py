@@ -118,6 +118,7 @@ class Experiment:
             )
             raise ExperimentSetupError(msg)
         ticket = self.checkpoints.save(tree, step=step, scores=scores)
+        self.recorder.event("checkpoint", {"step": step, "scores": dict(scores)})
         self._try_to_upload()
         return ticket
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from tt_loop.errors import LoopTypeError, LoopValueError
+from tt_loop.data import empty_message, length_of
+from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
 
 __all__ = ["check_lengths", "checked_loader", "checked_optimizer", "required"]
 
@@ -16,6 +17,7 @@ def checked_loader(loader: Any, name: str) -> Any:
 
     Raises:
         LoopTypeError: For anything that cannot be iterated.
+        EmptyLoaderError: For a loader of length 0.
     """
     readable = loader is None or hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
     if not readable:
@@ -24,6 +26,8 @@ def checked_loader(loader: Any, name: str) -> Any:
             f"batches, got {type(loader).__name__}."
         )
         raise LoopTypeError(msg)
+    if loader is not None and length_of(loader) == 0:
+        raise EmptyLoaderError(empty_message(name))
     return loader
 
 

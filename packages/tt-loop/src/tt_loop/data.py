@@ -19,7 +19,14 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 from tt_loop.errors import EmptyLoaderError, LoopTypeError
 
-__all__ = ["Batches", "batch_weight", "to_device"]
+__all__ = [
+    "Batches",
+    "batch_weight",
+    "check_shareable",
+    "empty_message",
+    "length_of",
+    "to_device",
+]
 
 
 _SEQUENCES = (list, tuple)
@@ -173,13 +180,13 @@ class Batches:
         self.nominal_weight = 1
         self._order: _TrainOrder | None = None
         self._workers_generator = torch.Generator()  # iterating must not draw from the global one
-        if _length(loader) == 0:
+        if length_of(loader) == 0:
             raise EmptyLoaderError(empty_message(name))
         if _is_plain(loader):
             assert isinstance(loader, DataLoader)  # noqa: S101  # `_is_plain` has looked
             loader = self._driven(loader, rank, world_size, seed)
         elif world_size > 1:
-            raise LoopTypeError(_cannot_share(loader, name))
+            check_shareable(loader, name)
         self._loader = loader
 
     def _driven(
@@ -199,7 +206,7 @@ class Batches:
     @property
     def sized(self) -> int | None:
         """Number of batches of an epoch for this process; ``None`` where nobody knows."""
-        return _length(self._loader)
+        return length_of(self._loader)
 
     @property
     def filler(self) -> bool:
@@ -214,7 +221,8 @@ class Batches:
         return self._loader
 
 
-def _length(loader: object) -> int | None:
+def length_of(loader: object) -> int | None:
+    """Number of batches of a loader; ``None`` where nobody knows."""
     try:
         return len(loader)  # type: ignore[arg-type]  # that it may have no length is the question
     except TypeError:
@@ -227,6 +235,16 @@ def empty_message(name: str) -> str:
         f"A loader must yield at least one batch, but the {name} loader yields none: check the "
         "length of its dataset, and drop_last with a batch size above it."
     )
+
+
+def check_shareable(loader: object, name: str) -> None:
+    """Look whether several processes can share a loader.
+
+    Raises:
+        LoopTypeError: When its order is not one that we know how to make ourselves.
+    """
+    if not _is_plain(loader):
+        raise LoopTypeError(_cannot_share(loader, name))
 
 
 def _cannot_share(loader: object, name: str) -> str:

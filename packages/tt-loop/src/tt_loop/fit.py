@@ -62,6 +62,7 @@ class Fit:
                 self._train()
             except BaseException as error:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                loop.measured.event("exception", {"type": type(error).__name__, "text": str(error)})
                 loop.callbacks_handler.execute("on_exception", error)
                 raise
             finally:

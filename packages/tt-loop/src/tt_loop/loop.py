@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from tt_loop.callbacks.base import Callback
 from tt_loop.callbacks.handler import CallbacksHandler
 from tt_loop.checks import check_lengths, checked_loader, checked_optimizer, required
+from tt_loop.data import check_shareable
 from tt_loop.device import SingleDevice, default_device
 from tt_loop.errors import LoopStateError
 from tt_loop.evaluation import Evaluator, append_predictions, torch_cat_transf
@@ -181,6 +182,8 @@ class TrainLoop:
             precision=self.precision,
             options=launch_options,
         )
+        if not launcher.in_process:
+            self._check_shareable()
         if not self._fit_open:
             self.fit_began = self._counters()
         self.callbacks_handler.register_callbacks(callbacks)
@@ -195,6 +198,13 @@ class TrainLoop:
         return self.model
 
     __call__ = fit
+
+    def _check_shareable(self) -> None:
+        """Refuse here, with its own error, what would fail in each of the processes."""
+        loaders = (self.train_loader, self.validation_loader, self.test_loader)
+        for loader, name in zip(loaders, ("training", "validation", "test"), strict=True):
+            if loader is not None:
+                check_shareable(loader, name)
 
     def _fit_here(self, strategy: Strategy) -> None:
         self._prepare(strategy)

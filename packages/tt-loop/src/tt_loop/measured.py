@@ -29,6 +29,7 @@ class Measured:
         self.recorder = recorder
         self.epoch_values: dict[str, float] = {}
         self._new: dict[str, float] = {}
+        self._recording: Recorder | None = None  # between `open` and `close`, in one process
 
     def begin_epoch(self) -> None:
         """Forget the last epoch's newest numbers."""
@@ -54,13 +55,16 @@ class Measured:
         if new and self._recording is not None:
             self._recording.scalars(step, new, epoch=epoch)
 
+    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Tell the recorder that something happened."""
+        if self._recording is not None:
+            self._recording.event(kind, data)
+
     def close(self, status: Any) -> None:
         """Tell the recorder how the fit ended."""
         if self._recording is not None:
             self._recording.close(status)
         self._recording = None
-
-    _recording: Recorder | None = None
 
     def shown(self, chosen: Sequence[str] | None) -> Mapping[str, float]:
         """The epoch's numbers that its line shows: the chosen ones, by default the losses."""

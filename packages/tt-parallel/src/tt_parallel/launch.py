@@ -164,7 +164,10 @@ def _first_failure(processes: ProcessContext, folder: Path) -> str:
         status = process.exitcode or 0
         if status and status != -signal.SIGTERM and str(number) not in notes:
             how = f"exit status {status}" if status > 0 else signal.Signals(-status).name
-            return f"Process {number} of the run ended by {how}, without a traceback."
+            return (
+                f"Process {number} of the run ended by {how}, without a traceback. If it did so at "
+                'once: a script must start training below `if __name__ == "__main__":`.'
+            )
     for rank, note in notes.items():  # in the order of their times
         return f"Process {rank} of the run failed:\n{note.read_text()}"
     return ""

@@ -81,9 +81,9 @@ class EarlyStopping(Callback):
             self.train_loop_obj.early_stop = True
 
     def _check_will_come(self) -> None:
-        """A metric that is evaluated every n epochs may come yet; otherwise it is a mistake."""
+        """What is evaluated every n epochs may come yet; otherwise the name is a mistake."""
         loop = self.train_loop_obj
-        if self.monitor == "val_loss" and loop.validation_loader is not None and loop.end_auto_eval:
+        if loop.callbacks_handler.may_measure_later():
             return
         msg = (
             f"EarlyStopping monitors {self.monitor!r}, which the history does not have after epoch "

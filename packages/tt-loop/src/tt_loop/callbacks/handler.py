@@ -55,6 +55,11 @@ class CallbacksHandler:
                 error.add_note(f"Raised in the hook {name} of the callback {owner}.")
                 raise
 
+    def may_measure_later(self) -> bool:
+        """Whether something is evaluated only every so many epochs, and may not have come yet."""
+        every = [getattr(callback, "eval_frequency", 1) for callback in self.callbacks]
+        return max([*every, int(self.train_loop_obj.end_auto_eval)]) > 1
+
     def state_dict(self) -> Tree:
         """The callbacks' states by class name and number."""
         states = {key: callback.state_dict() for key, callback in self._keyed()}

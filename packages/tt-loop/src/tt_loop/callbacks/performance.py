@@ -151,9 +151,11 @@ class ModelPerformancePrintReport(Callback):
 
     def on_epoch_end(self) -> None:
         """Look whether the metrics are there."""
-        history = self.train_loop_obj.train_history
+        loop = self.train_loop_obj
+        history = loop.train_history
         missing = [name for name in self.metrics if name not in history]
-        if missing and self.strict_metric_reporting:
+        later = loop.callbacks_handler.may_measure_later()
+        if missing and self.strict_metric_reporting and not later:
             msg = (
                 f"The report shows {missing}, which the history does not have; it has "
                 f"{sorted(history)}. Name some of these, add the evaluation that measures them, "
