@@ -28,7 +28,7 @@ from tt_experiment.api import (
     read_metrics,
 )
 from tt_experiment.recorder import read_events
-from tt_loop.api import Callback, Checkpoint, TrainLoop
+from tt_loop.api import Callback, Checkpoint, ModelPerformanceEvaluation, TrainLoop
 
 
 class Share:
@@ -173,8 +173,12 @@ def test_only_the_best_and_the_newest_checkpoints_stay(tmp_path) -> None:
 
 def test_keeping_the_best_by_what_nobody_measures_is_an_error(tmp_path) -> None:
     loop = tracked(TrainLoopCheckpoint, tmp_path, rm_subopt_local_models="val_F1")
-    with pytest.raises(ExperimentSetupError, match=r"'val_F1'.*\['loss', 'val_loss'\]"):
+    with pytest.raises(ExperimentSetupError, match=r"'val_F1'.*'val_loss'\]"):
         loop.fit(num_epochs=1)
+    rarely = ModelPerformanceEvaluation(Share(), eval_frequency=2)
+    loop = tracked(TrainLoopCheckpoint, tmp_path, rm_subopt_local_models="val_share")
+    loop.fit(num_epochs=3, callbacks=[rarely])
+    assert loop.experiment.best("val_share", "max").step == 10
     loop = tracked(TrainLoopCheckpoint, tmp_path, rm_subopt_local_models=True)
     loop.fit(num_epochs=3)
     assert loop.experiment.keep_best.metric == "loss"

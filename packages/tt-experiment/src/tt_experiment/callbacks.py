@@ -72,6 +72,22 @@ class ExperimentCheckpoint(Checkpoint):
         _join(self, self.train_loop_obj)
         self.store = self.experiment
 
+    def save(self) -> None:
+        """Save now, if it can be told which checkpoints are the best.
+
+        Raises:
+            ExperimentSetupError: When the metric that tells it is not measured.
+        """
+        policy, loop = self.experiment.keep_best, self.train_loop_obj
+        later = loop.callbacks_handler.may_measure_later()
+        if policy and policy.metric not in loop.train_history and not later:
+            msg = (
+                f"The best checkpoints are kept by {policy.metric!r}, which nobody measures; the "
+                f"history has {sorted(loop.train_history)}. Name one, or add its evaluation."
+            )
+            raise ExperimentSetupError(msg)
+        super().save()
+
 
 class ModelCheckpoint(ExperimentCheckpoint):
     """AIToolbox's checkpoint callback: the state after every epoch.

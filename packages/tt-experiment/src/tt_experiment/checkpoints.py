@@ -65,6 +65,11 @@ class SaveTicket:
     def __init__(self, outcome: CheckpointRef | CheckpointError) -> None:
         self._outcome = outcome
 
+    @property
+    def committed(self) -> bool:
+        """The checkpoint is safe on disk."""
+        return isinstance(self._outcome, CheckpointRef)
+
     def wait_staged(self) -> None:
         """Return at once: the state was copied before the ticket was given."""
 

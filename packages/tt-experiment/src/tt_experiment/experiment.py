@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, SaveTicket
-from tt_experiment.errors import ExperimentSetupError, UploadError
+from tt_experiment.errors import UploadError
 from tt_experiment.folder import ExperimentFolder, Status
 from tt_experiment.names import check_name
 from tt_experiment.ports import BlobStore
@@ -107,19 +107,11 @@ class Experiment:
         """Save a checkpoint; with a store, copy what is new there too.
 
         A copy that fails is logged and made up for by the next one.
-
-        Raises:
-            ExperimentSetupError: The metric that tells which checkpoints to keep is not measured.
         """
-        if self.keep_best is not None and self.keep_best.metric not in scores:
-            msg = (
-                f"The best checkpoints are kept by {self.keep_best.metric!r}, which nobody "
-                f"measures; measured are {sorted(scores)}. Name one, or add its evaluation."
-            )
-            raise ExperimentSetupError(msg)
         ticket = self.checkpoints.save(tree, step=step, scores=scores)
-        self.recorder.event("checkpoint", {"step": step, "scores": dict(scores)})
-        self._try_to_upload()
+        if ticket.committed:
+            self.recorder.event("checkpoint", {"step": step, "scores": dict(scores)})
+            self._try_to_upload()
         return ticket
 
     def latest(self) -> CheckpointRef | None:
