@@ -195,17 +195,30 @@ def test_the_store_gets_the_run(tmp_path, caplog) -> None:
     assert not caplog.records
 
 
-def test_a_store_that_fails_costs_nothing_but_is_said(tmp_path, caplog) -> None:
+def test_a_store_that_fails_later_costs_nothing_but_is_said(tmp_path, caplog) -> None:
+    class LoseNetwork(Callback):
+        def on_epoch_begin(self) -> None:
+            self.train_loop_obj.experiment.store.failing = True
+
     store = Memory()
-    store.failing = True
     loop = tracked(TrainLoopCheckpoint, tmp_path, store=store)
     with caplog.at_level(logging.WARNING), pytest.raises(UploadError, match="no network"):
-        loop.fit(num_epochs=1)
+        loop.fit(num_epochs=1, callbacks=[LoseNetwork("lose network")])
     loop.experiment.folder.verify()
     assert caplog.records
     store.failing = False
     assert loop.experiment.upload() > 5
     assert loop.experiment.upload() == 0
+
+
+def test_a_store_that_cannot_be_written_to_is_said_before_training(tmp_path) -> None:
+    store = Memory()
+    store.failing = True
+    loop = tracked(TrainLoopCheckpoint, tmp_path, store=store)
+    with pytest.raises(UploadError, match="no network"):
+        loop.fit(num_epochs=1)
+    assert loop.total_iteration_idx == -1
+    assert loop.experiment.folder.run()["status"] == "failed"
 
 
 def test_callbacks_with_the_same_names_share_a_run(tmp_path) -> None:

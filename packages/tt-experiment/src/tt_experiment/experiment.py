@@ -84,10 +84,13 @@ class Experiment:
         return CheckpointFolder(self.folder.checkpoints, keep_best=self.keep_best)
 
     def start(self, timestamp: str | None = None) -> None:
-        """Make the run's folder and write down what is known; once.
+        """Make the run's folder, write down what is known, and copy it to the store; once.
 
         Args:
             timestamp: Start of the run as ``YYYY-MM-DD_HH-MM-SS``; now if left out.
+
+        Raises:
+            UploadError: The store cannot be written to: better now than after the training.
         """
         if self._folder is not None:
             return
@@ -95,6 +98,11 @@ class Experiment:
             self.root, self.project_name, self.experiment_name, timestamp=timestamp
         )
         self._folder.write_start(self.hyperparams, self._script(), self.source_dirs)
+        try:
+            self.upload()
+        except UploadError:
+            self._folder.finish("failed")
+            raise
 
     def _script(self) -> Path | None:
         """The training script: as the hyperparameters say, else the program that runs."""
