@@ -86,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.manual_seed(0)
-    processes = max(2, torch.cuda.device_count()) if options.gpu_mode == "ddp" else 1
+    processes = (torch.cuda.device_count() or 2) if options.gpu_mode == "ddp" else 1
     train_loader, validation_loader, test_loader = digits(BATCH // processes)
     model = DigitClassifier()
     train_loop = TrainLoopCheckpointEndSave(

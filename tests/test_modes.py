@@ -2,7 +2,11 @@
 
 import copy
 import os
+import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +23,9 @@ from tt_loop.api import (
     TTModel,
 )
 from tt_metrics.api import AbstractResultPackage, ClassificationResultPackage
-from tt_parallel.api import NotTransferable, ParallelValueError, WorkerError
+from tt_parallel.api import NotTransferable, ParallelValueError, Spawn, WorkerError
 
-SAMPLES = 203  # global batches of 16 leave 11: uneven shares, and none for some ranks of the last
+SAMPLES = 194  # global batches of 16 leave 2: some of four processes have none of the last
 
 
 class Classifier(TTModel):
@@ -108,6 +112,82 @@ def test_many_processes_equal_one(alone: TrainLoop, processes: int, accumulation
     assert torch.equal(y_true, expected[1])
     assert torch.equal(metadata["first"], expected[2]["first"])
     assert torch.equal(y_pred, expected[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use_amp", [True, {"dtype": "float16", "init_scale": 1024.0}])
+def test_mixed_precision_in_processes(use_amp: Any) -> None:
+    one, two = job(use_amp=use_amp), job(2, gpu_mode="ddp", use_amp=use_amp)
+    one.fit(num_epochs=2)
+    two.fit(num_epochs=2, num_gpus=2)
+    assert two.train_history["loss"] == pytest.approx(one.train_history["loss"], abs=2e-3)
+    assert two.state_dict()["precision"] == one.state_dict()["precision"]
+
+
+@pytest.mark.slow
+def test_every_node_gets_the_trained_model(alone: TrainLoop, tmp_path: Path) -> None:
+    meeting = f"file://{tmp_path}/meeting"
+    nodes = [Spawn(1, num_nodes=2, node_rank=rank, init_method=meeting) for rank in range(2)]
+    loops = [job(2, gpu_mode=node) for node in nodes]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda loop: loop.fit(num_epochs=3, callbacks=evaluations()), loops))
+    for loop in loops:
+        compare(loop, alone, 1e-6)
+
+
+class Interrupt(Callback):
+    """Ctrl-C in the middle of training: every process of the group gets it."""
+
+    def __init__(self, notes: Path) -> None:
+        super().__init__("interrupt")
+        self.notes = notes
+
+    def on_batch_end(self) -> None:
+        loop = self.train_loop_obj
+        loop.ready()[0].comm.barrier()
+        if loop.iteration == 2:
+            if loop.rank == 0:
+                os.kill(os.getppid(), signal.SIGINT)
+            raise KeyboardInterrupt
+
+    def on_exception(self, exception: BaseException) -> None:
+        time.sleep(0.3)
+        (self.notes / f"{self.train_loop_obj.rank}").write_text(type(exception).__name__)
+
+
+@pytest.mark.slow
+def test_an_interrupted_fit_comes_to_its_end_in_every_process(tmp_path: Path) -> None:
+    with pytest.raises((KeyboardInterrupt, WorkerError)):
+        job(2, gpu_mode="ddp").fit(num_epochs=1, num_gpus=2, callbacks=[Interrupt(tmp_path)])
+    assert {note.name: note.read_text() for note in tmp_path.iterdir()} == {
+        "0": "KeyboardInterrupt",
+        "1": "KeyboardInterrupt",
+    }
+
+
+class StopAtOnce(Callback):
+    """One process wants to stop before the first epoch."""
+
+    def __init__(self) -> None:
+        super().__init__("stop at once", device_idx_execution=1)
+
+    def on_train_begin(self) -> None:
+        self.train_loop_obj.early_stop = True
+
+
+@pytest.mark.slow
+def test_processes_do_not_wait_for_one_that_stopped_before_training() -> None:
+    loop = job(2, gpu_mode="ddp")
+    loop.fit(num_epochs=3, num_gpus=2, callbacks=[StopAtOnce()])
+    assert loop.epochs_done == 0
+
+
+@pytest.mark.slow
+def test_parameters_that_nobody_averages_are_refused() -> None:
+    loop = job(2, gpu_mode="ddp")
+    loop.optimizer.add_param_group({"params": [nn.Parameter(torch.ones(()))]})
+    with pytest.raises(WorkerError, match="the optimizer has others"):
+        loop.fit(num_epochs=1, num_gpus=2)
 
 
 @pytest.mark.slow

@@ -65,6 +65,20 @@ def test_windows_of_uneven_batches_equal_big_batches(
     )
 
 
+def test_a_window_of_no_weight_changes_nothing() -> None:
+    class Padding(TokenModel):
+        def get_loss(self, batch_data, criterion, device):
+            loss, _ = super().get_loss(batch_data, criterion, device)
+            return loss, torch.tensor([0])
+
+    model = Padding()
+    before = nn.utils.parameters_to_vector(model.parameters()).clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loop = TrainLoop(model, batches([3, 3]), None, None, optimizer, nn.MSELoss(), progress=False)
+    loop.fit(num_epochs=1, grad_accumulation=2)
+    assert torch.equal(before, nn.utils.parameters_to_vector(model.parameters()))
+
+
 def test_a_loader_without_length_steps_for_its_last_window() -> None:
     class Stream:
         def __iter__(self):

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     IterableDataset,
-    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
 )
@@ -107,10 +109,12 @@ def test_the_rebuilt_loader_keeps_what_the_user_chose() -> None:
 
 def test_other_loaders_are_read_as_they_are() -> None:
     sampler = WeightedRandomSampler([1.0] * 6, 6)
-    for source in (loader(6, sampler=sampler), [torch.zeros(2)], RandomSampler(range(3))):
-        batches = share(source)
-        assert list(batches.epoch(0)) is not None
-        assert batches.epoch(0) is source
+    subset = SubsetRandomSampler(range(3))
+    by_four = DataLoader(range(8), batch_sampler=BatchSampler(subset, 2, drop_last=False))
+    first_half = loader(6, sampler=SequentialSampler(range(3)))
+    for source in (loader(6, sampler=sampler), [torch.zeros(2)], by_four, first_half):
+        for seed in (None, 0):
+            assert share(source, seed=seed).epoch(0) is source
 
 
 class Stream(IterableDataset):

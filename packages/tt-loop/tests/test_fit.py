@@ -1,5 +1,7 @@
 """Lengths, continuing, stopping, failing, and what is shown and recorded."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -243,6 +245,8 @@ def model_and(**options) -> TrainLoop:
         ({"gpu_mode": 3}, LoopTypeError, "a Strategy or a Launcher, got int"),
         ({"use_amp": "fp16"}, LoopTypeError, "use_amp must be a bool"),
         ({"cuda_device_idx": 99}, LoopValueError, "CUDA devices, got 99"),
+        ({"gpu_mode": SingleDevice("cpu"), "use_amp": True}, LoopValueError, "its precision"),
+        ({"gpu_mode": SingleDevice("cpu"), "cuda_device_idx": 0}, LoopValueError, "'single'"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(options, error, rule: str) -> None:
@@ -268,11 +272,88 @@ def test_what_cannot_be_trained_is_refused(options, error, rule: str) -> None:
 
 
 def test_a_mode_whose_package_is_missing_names_it(monkeypatch) -> None:
-    monkeypatch.setattr("tt_loop.plugins._registered", lambda group: {})
+    single = {"single": SimpleNamespace(load=lambda: None)}
+    registered = {"tt_loop.strategies": single, "tt_loop.precisions": {}}
+    monkeypatch.setattr("tt_loop.plugins._registered", registered.__getitem__)
     with pytest.raises(ImportError, match="pip install tt-parallel"):
         model_and(gpu_mode="ddp")
     with pytest.raises(ImportError, match="pip install tt-parallel"):
-        model_and(gpu_mode=SingleDevice("cpu"), use_amp=True)
+        model_and(use_amp=True)
+
+
+def test_a_fit_after_a_failed_one_starts_clean(make_loop) -> None:
+    def fail(loop: TrainLoop) -> None:
+        raise ZeroDivisionError
+
+    clean, again = make_loop(), make_loop()
+    spy = Spy("batch_begin", action=lambda loop: fail(loop) if loop.iteration == 1 else None)
+    with pytest.raises(ZeroDivisionError):
+        again.fit(num_epochs=1, grad_accumulation=3, callbacks=[spy])  # inside a window
+    spy.action = None
+    torch.manual_seed(0)
+    again.fit(num_epochs=1, grad_accumulation=3)
+    torch.manual_seed(0)
+    clean.fit(num_epochs=1, grad_accumulation=3)
+    for a, b in zip(clean.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_modules_are_in_training_mode_only_during_fit(make_loop) -> None:
+    loop = make_loop()
+    loop.model[1].eval()
+    seen = []
+    spy = Spy("batch_begin", action=lambda loop: seen.append(loop.model[1].training))
+    loop.fit(num_epochs=1, callbacks=[spy])
+    assert seen == [True] * 5
+    assert [module.training for module in loop.model] == [True, False, True, True]
+
+
+def test_a_callback_that_fails_on_an_exception_hides_nothing(make_loop) -> None:
+    class Clumsy(Callback):
+        def on_exception(self, exception: BaseException) -> None:
+            raise OSError("and this")
+
+    def fail(loop: TrainLoop) -> None:
+        raise ZeroDivisionError("first")
+
+    spy = Spy("epoch_begin", order=1, action=fail)
+    with pytest.raises(ZeroDivisionError, match="first") as caught:
+        make_loop().fit(num_epochs=1, callbacks=[Clumsy("clumsy"), spy])
+    assert spy.calls[-1] == "ZeroDivisionError"
+    assert any("Clumsy failed too" in note for note in caught.value.__notes__)
+
+
+def test_a_callback_that_refuses_a_loop_does_not_stay(make_loop) -> None:
+    class Refuse(Callback):
+        def on_train_loop_registration(self) -> None:
+            raise ValueError("not this loop")
+
+    loop = make_loop()
+    with pytest.raises(ValueError, match="not this loop"):
+        loop.fit(num_epochs=1, callbacks=[Refuse("refuse")])
+    loop.fit(num_epochs=1)
+
+
+def test_early_stopping_waits_anew_in_a_new_fit(make_loop) -> None:
+    loop = make_loop()
+    loop.fit(num_epochs=50, callbacks=[EarlyStopping("val_loss", min_delta=10.0, patience=2)])
+    loop.fit(num_epochs=2)
+    assert loop.epochs_done == 6
+
+
+def test_numbers_of_numpy_and_torch_are_shown_and_recorded(make_loop) -> None:
+    import numpy as np
+
+    notes = Notes()
+    loop = make_loop(recorder=notes)
+
+    def measure(loop: TrainLoop) -> None:
+        loop.insert_metric_result_into_history("a", np.float32(0.5))
+        loop.insert_metric_result_into_history("b", torch.tensor(2))
+        loop.insert_metric_result_into_history("c", np.zeros(3))
+
+    loop.fit(num_epochs=1, callbacks=[Spy("epoch_end", action=measure)])
+    assert notes.lines[1][1] == ["a", "b", "loss", "val_loss"]
 
 
 def test_early_stopping_by_the_validation_loss(make_loop) -> None:

@@ -101,6 +101,26 @@ def test_a_state_of_mixed_precision_is_refused_in_full_precision(make_loop) -> N
         loop.fit(num_epochs=1)
 
 
+def test_a_loaded_state_can_be_saved_again_before_it_is_used(make_loop) -> None:
+    loop = make_loop()
+    loop.fit(num_epochs=1, callbacks=[EarlyStopping(patience=3)])
+    state = copy.deepcopy(loop.state_dict())
+    other = make_loop()
+    other.load_state_dict(copy.deepcopy(state))
+    again = other.state_dict()
+    assert again["callbacks"] == state["callbacks"]
+    assert torch.equal(again["rng"][0]["torch"], state["rng"][0]["torch"])
+
+
+def test_a_loop_that_only_evaluates_takes_the_weights(make_loop) -> None:
+    loop = make_loop()
+    loop.fit(num_epochs=1)
+    other = make_loop()
+    other.optimizer = None
+    other.load_state_dict(copy.deepcopy(loop.state_dict()))
+    assert torch.equal(weights(loop), weights(other))
+
+
 def test_parameters_of_the_criterion_travel_too(make_loop) -> None:
     loop = make_loop()
     scale = torch.nn.Parameter(torch.ones(()))

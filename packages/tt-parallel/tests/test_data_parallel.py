@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from tt_parallel.api import DataParallelStrategy, OneProcess, TTDataParallel, dp
+from tt_parallel.api import (
+    DataParallelStrategy,
+    OneProcess,
+    ParallelValueError,
+    TTDataParallel,
+    dp,
+)
 
 
 class Classifier(nn.Module):
@@ -40,6 +46,7 @@ def test_without_gpus_the_model_computes_as_ever() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapped = result.prepare(model, [optimizer])
     assert isinstance(wrapped, TTDataParallel)
+    assert pickle.loads(pickle.dumps(wrapped)).name == "mine"
     criterion = nn.CrossEntropyLoss()
     if torch.cuda.device_count() < 2:
         assert torch.equal(
@@ -78,6 +85,24 @@ def test_state_goes_to_another_optimizer_by_name() -> None:
     moments = reversed_order.state[other.layer.weight]
     assert torch.equal(moments["exp_avg"], optimizer.state[model.layer.weight]["exp_avg"])
     assert reversed_order.param_groups[0]["lr"] == 0.1
+
+
+def test_saving_before_the_first_step_changes_nothing() -> None:
+    strategy, model = DataParallelStrategy(torch.device("cpu")), Classifier()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    before = model.layer.weight.clone()
+    state = strategy.state_dict(model, [optimizer])
+    assert torch.equal(before, model.layer.weight)
+    assert not optimizer.state
+    strategy.load_state_dict(model, [optimizer], state)
+
+
+def test_a_state_of_other_parameters_is_refused() -> None:
+    strategy, model = DataParallelStrategy(torch.device("cpu")), Classifier()
+    state = strategy.state_dict(model, [torch.optim.SGD(model.parameters(), lr=0.1)])
+    only_bias = torch.optim.SGD([model.layer.bias], lr=0.1)
+    with pytest.raises(ParallelValueError, match="has others"):
+        strategy.load_state_dict(model, [only_bias], state)
 
 
 def test_one_process_talks_to_itself() -> None:

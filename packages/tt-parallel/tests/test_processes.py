@@ -158,6 +158,11 @@ def test_a_process_that_fails_ends_the_run(how: str, said: str) -> None:
     assert "Process 1" in str(caught.value)
 
 
+def test_processes_that_do_not_meet_say_why() -> None:
+    with pytest.raises(WorkerError, match="bogus"):
+        Spawn(1, init_method="bogus://x").run(Meet())
+
+
 class Holder:
     def __init__(self) -> None:
         self.settings = {"fine": 1, "function": lambda x: x}

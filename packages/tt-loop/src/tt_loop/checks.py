@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from tt_loop.data import empty_message, length_of
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
 
-__all__ = ["check_lengths", "checked_loader", "checked_optimizer", "required"]
+__all__ = ["check_lengths", "check_options", "checked_loader", "checked_optimizer", "required"]
 
 
 def checked_loader(loader: Any, name: str) -> Any:
@@ -57,6 +57,20 @@ def check_lengths(num_epochs: int, num_iterations: int, grad_accumulation: int) 
         raise LoopValueError(msg)
     if grad_accumulation < 1:
         msg = f"grad_accumulation must be at least 1, got {grad_accumulation}."
+        raise LoopValueError(msg)
+
+
+def check_options(gpu_mode: object, use_amp: object, cuda_device_idx: int | None) -> None:
+    """Look whether options go with the mode.
+
+    Raises:
+        LoopValueError: When the mode would not heed one of them.
+    """
+    if use_amp and not isinstance(gpu_mode, str):
+        msg = f"use_amp goes with a gpu_mode by name; give {type(gpu_mode).__name__} its precision."
+        raise LoopValueError(msg)
+    if cuda_device_idx is not None and gpu_mode != "single":
+        msg = f"cuda_device_idx goes with gpu_mode='single', got gpu_mode={gpu_mode!r}."
         raise LoopValueError(msg)
 
 

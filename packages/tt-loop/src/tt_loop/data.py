@@ -127,12 +127,17 @@ def _is_plain(loader: object) -> bool:
     """Whether the loader's order is one of the two that we know how to make ourselves."""
     return (
         type(loader) is DataLoader
+        and loader.batch_size is not None
         and type(loader.batch_sampler) is BatchSampler
         and (
-            type(loader.sampler) is SequentialSampler
+            (type(loader.sampler) is SequentialSampler and _covers_all(loader))
             or (type(loader.sampler) is RandomSampler and _draws_each_sample_once(loader))
         )
     )
+
+
+def _covers_all(loader: DataLoader[Any]) -> bool:
+    return len(loader.sampler) == len(loader.dataset)  # type: ignore[arg-type]  # both are sized
 
 
 def _draws_each_sample_once(loader: DataLoader[Any]) -> bool:

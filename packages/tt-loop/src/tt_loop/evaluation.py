@@ -25,6 +25,7 @@ __all__ = [
     "Evaluator",
     "append_predictions",
     "keep_list_transf",
+    "kept_modes",
     "split_loss",
     "torch_cat_transf",
     "weighted_mean",
@@ -65,7 +66,9 @@ def split_loss(returned: Any, batch: Any) -> tuple[Tensor, Any]:
         got = shape or type(loss).__name__
         msg = f"get_loss must return a scalar tensor, or a pair of one and its weight, got {got}."
         raise LoopTypeError(msg)
-    return loss, batch_weight(batch) if weight is None else weight
+    if weight is None:
+        return loss, batch_weight(batch)
+    return loss, weight.reshape(()).to(loss.device) if isinstance(weight, Tensor) else weight
 
 
 def weighted_mean(losses: Sequence[Tensor], weights: Sequence[Any], strategy: Strategy) -> float:
@@ -171,7 +174,8 @@ class Evaluator:
         )
         count = 0
         batch: Any = None
-        with _evaluating(self.model), preserved_rng(strategy.device), torch.no_grad():
+        with kept_modes(self.model), preserved_rng(strategy.device), torch.no_grad():
+            self.model.eval()
             for batch in batches.epoch(0):
                 with strategy.forward():
                     visit(batch)
@@ -184,15 +188,14 @@ class Evaluator:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module in the mode in which it was found."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+def kept_modes(model: nn.Module) -> Iterator[None]:
+    """Put each module back afterwards into the mode, training or evaluation, it was found in."""
+    found = [(module, module.training) for module in model.modules()]
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        for module, training in found:
+            module.training = training
 
 
 def _to_cpu(value: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tt_loop.data import Batches, empty_message
 from tt_loop.errors import EmptyLoaderError, LoopTypeError
-from tt_loop.evaluation import split_loss, weighted_mean
+from tt_loop.evaluation import kept_modes, split_loss, weighted_mean
 from tt_loop.progress import Progress
 from tt_loop.protocols import RunInfo, Strategy
 
@@ -55,7 +55,8 @@ class Fit:
     def run(self) -> None:
         """Train until the number of epochs or iterations is reached or the loop is stopped."""
         loop, main = self.loop, self.rank == 0
-        with Progress(self._batches_left(), shown=loop.progress and main) as self.progress:
+        shown = loop.progress and main
+        with kept_modes(self.model), Progress(self._batches_left(), shown=shown) as self.progress:
             loop.measured.open(self._run_info(), main=main)
             status = "completed"
             try:
@@ -63,7 +64,7 @@ class Fit:
             except BaseException as error:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 loop.measured.event("exception", {"type": type(error).__name__, "text": str(error)})
-                loop.callbacks_handler.execute("on_exception", error)
+                loop.callbacks_handler.execute_on_exception(error)
                 raise
             finally:
                 loop.measured.close(status)
@@ -78,9 +79,11 @@ class Fit:
 
     def _train(self) -> None:
         loop, callbacks = self.loop, self.loop.callbacks_handler
-        loop.early_stop = False
+        loop.early_stop = loop.inside_epoch = False
+        loop.optimizer.zero_grad()  # a fit that failed may have left some
         self.model.train()
         callbacks.execute("on_train_begin")
+        loop.early_stop = self._anybody(loop.early_stop)
         self._resolve_hooks()
         while not (loop.early_stop or self._is_complete()):
             began = time.monotonic()
@@ -223,7 +226,7 @@ class Fit:
         """
         weight = sum(self.weights[-window:]) / self.batches.nominal_weight
         if not self.together:
-            return float(1 / weight) if isinstance(weight, float) else torch.reciprocal(weight)
+            return _inverse(weight)
         wants_stop = float(self.loop.early_stop)
         device = self.strategy.device
         message = torch.stack(
@@ -233,8 +236,7 @@ class Fit:
             ]
         )
         total, self.stop_flag = self.strategy.comm.all_reduce(message).unbind()
-        scale: Tensor = self.world_size / total  # gradients are means over the processes
-        return scale
+        return _inverse(total) * self.world_size  # gradients are means over the processes
 
     def _stopping(self) -> bool:
         """Whether to end the epoch here; several processes do it at the same step or not at all."""
@@ -246,3 +248,10 @@ class Fit:
     def _anybody(self, flag: bool) -> bool:
         wanted = torch.tensor(float(flag), device=self.strategy.device)
         return bool(self.strategy.comm.all_reduce(wanted, "max")) if self.together else flag
+
+
+def _inverse(weight: Tensor | float) -> Tensor | float:
+    """One over a weight; a window of nothing has no gradient."""
+    if isinstance(weight, Tensor):
+        return torch.where(weight > 0, 1 / weight, 0.0)
+    return 1 / weight if weight else 0.0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.callbacks.handler import CallbacksHandler
-from tt_loop.checks import check_lengths, checked_loader, checked_optimizer, required
+from tt_loop.checks import check_lengths, check_options, checked_loader, checked_optimizer, required
 from tt_loop.data import check_shareable
 from tt_loop.device import SingleDevice, default_device
 from tt_loop.errors import LoopStateError
@@ -27,6 +29,8 @@ from tt_loop.rng import rng_state, seed_process, set_rng_state
 __all__ = ["TrainLoop"]
 
 Part = Literal["train", "validation", "test"]
+
+_STATE = {"model", "optimizers", "precision", "loop", "fit", "seed", "rng", "callbacks", "history"}
 
 
 class TrainLoop:
@@ -68,7 +72,8 @@ class TrainLoop:
         iteration: Number of the present batch in its epoch, from 0.
         total_iteration_idx: Number of the present batch since the beginning, from 0.
         fit_began: The counters when the present fit began.
-        early_stop: Set it to end training after the present step.
+        early_stop: Set it to end training after the present step; several processes on
+            accelerators end it after the present epoch.
         max_grad_norm: Gradients are clipped to this total norm; ``None`` leaves them.
         reported_metrics: What an epoch's line shows; ``None`` shows the losses.
     """
@@ -107,6 +112,7 @@ class TrainLoop:
         self.progress = progress
 
         find_strategy(gpu_mode)  # said now rather than when training is to start
+        check_options(gpu_mode, use_amp, cuda_device_idx)
         self.device = default_device(cuda_device_idx)
         self.precision = make_precision(find_precision(use_amp), use_amp, self.device)
         self._strategy: Strategy | None = None
@@ -211,13 +217,15 @@ class TrainLoop:
         Fit(self, strategy, self._prepared).run()
 
     def _fit_elsewhere(self, strategy: Strategy) -> Tree | None:
-        """Fit in a process of its own; rank 0 gives back what the caller has to know."""
+        """Fit in a process of its own; the first of each node gives back what has to be known."""
         self._strategy = strategy
         seed_process(self.seed, strategy.comm.rank)
         self.callbacks_handler.execute("on_multiprocess_start")
         self._fit_here(strategy)
         state = self.state_dict()
-        return state if strategy.comm.rank == 0 else None
+        of_rank_0 = {name: state[name] for name in ("rng", "callbacks")}
+        state.update(strategy.comm.broadcast_object(of_rank_0))
+        return state if os.environ.get("LOCAL_RANK", str(strategy.comm.rank)) == "0" else None
 
     def _adopt(self, state: Tree | None) -> None:
         """Take over the state of a fit in other processes."""
@@ -226,15 +234,18 @@ class TrainLoop:
             self.callbacks_handler.load_state_dict(self._pending.pop("callbacks"))
 
     def _prepare(self, strategy: Strategy) -> None:
+        pending = self._pending
         self._prepared = strategy.prepare(self._trainable, self._optimizers())
+        if isinstance(self.criterion, nn.Module):
+            self.criterion.to(strategy.device)
         self._strategy, self.device = strategy, strategy.device
-        self.callbacks_handler.load_state_dict(self._pending.pop("callbacks", {}))
-        if "precision" in self._pending:
-            precision = {"precision": self._pending.pop("precision")}
-            strategy.load_state_dict(self.model, self._optimizers(), precision)
-        states = self._pending.pop("rng", [])
+        self.callbacks_handler.load_state_dict(pending.get("callbacks", {}))
+        precision = pending.get("precision", strategy.state_dict(self.model, [])["precision"])
+        strategy.load_state_dict(self.model, [], {"precision": precision})  # also starts it afresh
+        states = pending.get("rng", [])
         if strategy.comm.rank < len(states):
             set_rng_state(states[strategy.comm.rank], strategy.device)
+        self._pending = {}
 
     def ready(self) -> tuple[Strategy, Any]:
         """The strategy and the prepared model: those of the last fit, else one device's."""
@@ -355,7 +366,7 @@ class TrainLoop:
         strategy, _ = self.ready()
         self.measured.record(self.total_iteration_idx + 1, self.epoch)
         states = strategy.comm.gather_objects(rng_state(strategy.device))
-        return {
+        state = {
             **strategy.state_dict(self.model, self._optimizers()),
             "loop": {**self._counters(), "epoch": self.epoch, "iteration": self.iteration},
             "fit": {**self.fit_began, "open": self._fit_open},
@@ -364,6 +375,7 @@ class TrainLoop:
             "callbacks": self.callbacks_handler.state_dict(),
             "history": self.train_history.state_dict(),
         }
+        return {**state, **self._pending}  # what was loaded and waits for the next fit
 
     def load_state_dict(self, state: Tree) -> None:
         """Go on from what `state_dict` gave: the next ``fit`` does what the saved one still had to.
@@ -371,12 +383,14 @@ class TrainLoop:
         Raises:
             LoopStateError: When the state is not that of such a loop.
         """
-        missing = sorted({"model", "optimizers", "loop", "fit", "rng"} - set(state))
+        missing = sorted(_STATE - set(state))
         if missing:
             msg = f"A loop's state must come from TrainLoop.state_dict; this one lacks {missing}."
             raise LoopStateError(msg)
         strategy, _ = self.ready()
-        parts = {name: state[name] for name in ("model", "optimizers")}
+        parts = {"model": state["model"]}
+        if self.optimizer is not None:
+            parts["optimizers"] = state["optimizers"]
         strategy.load_state_dict(self.model, self._optimizers(), parts)
         for name in ("epochs_done", "total_iteration_idx", "epoch", "iteration"):
             setattr(self, name, state["loop"][name])

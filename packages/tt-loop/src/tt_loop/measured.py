@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from tt_loop.history import TrainingHistory
@@ -38,7 +39,7 @@ class Measured:
     def insert(self, name: str, result: Any) -> None:
         """Append a value to the history; numbers also go further."""
         self.history.insert_single_result_into_history(name, result)
-        if isinstance(result, Tensor) and result.numel() == 1:
+        if isinstance(result, np.generic) or _is_scalar(result):
             result = result.item()
         if isinstance(result, int | float):
             self.epoch_values[name] = self._new[name] = float(result)
@@ -70,3 +71,7 @@ class Measured:
         """The epoch's numbers that its line shows: the chosen ones, by default the losses."""
         names = ("loss", "val_loss") if chosen is None else chosen
         return {name: self.epoch_values[name] for name in names if name in self.epoch_values}
+
+
+def _is_scalar(result: Any) -> bool:
+    return isinstance(result, Tensor) and result.numel() == 1

@@ -110,6 +110,7 @@ class Spawn:
         """Become process ``local_rank`` of this node: meet the others and make the strategy."""
         _share_cores(self.processes)
         rank = self.node_rank * self.processes + local_rank
+        os.environ["LOCAL_RANK"] = str(local_rank)  # as torchrun does it
         world_size = self.num_nodes * self.processes
         device = torch.device("cpu")
         if self.device_type == "cuda":
@@ -124,8 +125,8 @@ class Spawn:
 
 def _work(local_rank: int, plan: Spawn, folder: str) -> None:
     """The life of a process."""
-    strategy = plan.join(local_rank, folder)
     try:
+        strategy = plan.join(local_rank, folder)
         result = _read(Path(folder, "task.pt"))(strategy)
         _write(result, Path(folder, f"result-{local_rank}.pt"))
         dist.barrier()  # nobody leaves while another still talks
@@ -134,7 +135,8 @@ def _work(local_rank: int, plan: Spawn, folder: str) -> None:
         Path(folder, f"failure-{note}").write_text(traceback.format_exc())
         raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _share_cores(processes: int) -> None:
@@ -151,10 +153,19 @@ def _wait_for(processes: ProcessContext, folder: Path) -> None:
     except (ProcessRaisedException, ProcessExitedException) as error:
         raise WorkerError(_first_failure(processes, folder) or str(error)) from None
     finally:
-        for process in processes.processes:
-            if process.is_alive():
-                process.kill()
-                process.join()
+        _end(processes)
+
+
+def _end(processes: ProcessContext) -> None:
+    """Let processes come to their end, as after Ctrl-C, which reaches them too; then make them."""
+    for ending in (None, signal.SIGINT, signal.SIGKILL):
+        alive = [process for process in processes.processes if process.is_alive()]
+        for process in alive:
+            if ending is not None and process.pid is not None:
+                os.kill(process.pid, ending)
+        deadline = time.monotonic() + _GRACE
+        for process in alive:
+            process.join(max(0.0, deadline - time.monotonic()))
 
 
 def _first_failure(processes: ProcessContext, folder: Path) -> str:
@@ -186,7 +197,8 @@ def _write(value: object, path: Path) -> None:
 
 
 def _read(path: Path) -> Any:
-    return torch.load(path, weights_only=False)  # written by this run's own processes
+    # Written by this run itself; on the CPU, for not all processes may load onto one GPU.
+    return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def _culprit(value: object) -> str:

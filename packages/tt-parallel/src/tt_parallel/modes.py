@@ -75,6 +75,12 @@ def ddp(
         ParallelValueError: For numbers or a backend that cannot be.
     """
     cuda = torch.cuda.is_available() if on_gpu is None else on_gpu
+    if precision is not None and not cuda and torch.cuda.is_available():
+        msg = (
+            "Mixed precision was made for CUDA, and on_gpu=False trains on the CPU: hide the GPUs "
+            "(CUDA_VISIBLE_DEVICES=) instead."
+        )
+        raise ParallelValueError(msg)
     if num_gpus is None and not cuda:
         msg = (
             "gpu_mode='ddp' starts one process per CUDA device, and there is none: say how many "

@@ -88,11 +88,11 @@ class TorchAmp:
             msg = f"Loss scaling ({', '.join(scaler)}) is for float16; {self.dtype} needs none."
             raise ParallelValueError(msg)
         self.scaler = GradScaler(kind, enabled=scaled, **scaler)
-        self._autocast = torch.autocast(kind, self.dtype, cache_enabled=cache_enabled)
+        self._kind, self._cache_enabled = kind, cache_enabled
 
     def forward(self) -> AbstractContextManager[Any]:
-        """The autocast context; one at a time."""
-        return self._autocast
+        """A new autocast context."""
+        return torch.autocast(self._kind, self.dtype, cache_enabled=self._cache_enabled)
 
     def scale(self, loss: Tensor, /) -> Tensor:
         """The loss times the present scale."""
@@ -117,7 +117,7 @@ class TorchAmp:
         return {"dtype": str(self.dtype).removeprefix("torch."), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Go on with a saved scale.
+        """Go on with a saved scale, from the beginning of a step.
 
         Raises:
             ParallelValueError: When the saved run computed in another precision.
@@ -126,6 +126,7 @@ class TorchAmp:
         if state.get("dtype") != own:
             msg = f"The saved run computed in {state.get('dtype', 'float32')}, this one in {own}."
             raise ParallelValueError(msg)
+        self.scaler = GradScaler(self._kind, enabled=self.scaler.is_enabled())
         self.scaler.load_state_dict(state["scaler"])
 
 

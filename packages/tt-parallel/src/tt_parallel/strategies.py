@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tt_parallel.collective import ProcessGroup
+from tt_parallel.errors import ParallelValueError
+from tt_parallel.optimizer_state import named_state, numbered_state
 from tt_parallel.precision import FullPrecision
 from tt_parallel.wrappers import TTDataParallel, TTDistributedDataParallel
 
@@ -156,12 +158,9 @@ class _Wrapped:
 
     def state_dict(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> dict[str, Any]:
         """The bare model's, the optimizers' and the precision's state, by parameter name."""
-        # Imported here, for it takes as long as all the rest of the package.
-        from torch.distributed.checkpoint import state_dict as states
-
         return {
-            "model": states.get_model_state_dict(model),
-            "optimizers": [states.get_optimizer_state_dict(model, each) for each in optimizers],
+            "model": dict(model.state_dict()),
+            "optimizers": [named_state(model, optimizer) for optimizer in optimizers],
             "precision": self.precision.state_dict(),
         }
 
@@ -169,13 +168,11 @@ class _Wrapped:
         self, model: nn.Module, optimizers: Sequence[Optimizer], state: Mapping[str, Any], /
     ) -> None:
         """Load the parts that the state has."""
-        from torch.distributed.checkpoint import state_dict as states
-
         if "model" in state:
-            states.set_model_state_dict(model, state["model"])
+            model.load_state_dict(state["model"])
         if "optimizers" in state:
             for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-                states.set_optimizer_state_dict(model, optimizer, saved)
+                optimizer.load_state_dict(numbered_state(model, optimizer, saved))
         if "precision" in state:
             self.precision.load_state_dict(state["precision"])
 
@@ -199,7 +196,7 @@ class DataParallelStrategy(_Wrapped):
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
         """Move the model to the device and wrap it."""
         self._to_device(model, optimizers)
-        return TTDataParallel(model, **self.options)
+        return TTDataParallel(model, context=self.precision.forward, **self.options)
 
     def micro(self, model: nn.Module, /, *, sync: bool) -> AbstractContextManager[None]:  # noqa: ARG002  # replicas are made anew for each batch
         """A context without effect."""
@@ -223,7 +220,20 @@ class DistributedStrategy(_Wrapped):
         self.comm = ProcessGroup()
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
-        """Move the model to the device, wrap it, and give every process the weights of rank 0."""
+        """Move the model to the device, wrap it, and give every process the weights of rank 0.
+
+        Raises:
+            ParallelValueError: When an optimizer has parameters that are not the model's: nobody
+                would average their gradients.
+        """
+        own = {id(parameter) for parameter in model.parameters()}
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        if any(id(parameter) not in own for group in groups for parameter in group["params"]):
+            msg = (
+                "Several processes average the gradients of the model's parameters only, and the "
+                "optimizer has others: make them the model's, as submodule or parameter."
+            )
+            raise ParallelValueError(msg)
         self._to_device(model, optimizers)
         device_ids = None if self.device.type == "cpu" else [self.device]
         return TTDistributedDataParallel(model, device_ids=device_ids, **self.options)

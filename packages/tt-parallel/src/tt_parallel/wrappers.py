@@ -8,14 +8,20 @@ wrapper as they are, none is copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from tt_parallel.errors import ParallelValueError
+
 __all__ = ["TTDataParallel", "TTDistributedDataParallel"]
+
+
+Context = Callable[[], AbstractContextManager[Any]]
 
 
 class _ByMethod(nn.Module):
@@ -36,13 +42,27 @@ class _ByMethod(nn.Module):
 
 
 class _PerReplica(_ByMethod):
-    """As `_ByMethod`, for a replica that finds out its own device and how much data it has."""
+    """As `_ByMethod`, for a replica that finds out its own device and how much data it has.
+
+    Attributes:
+        context: Makes the context that every replica, in its own thread, computes in.
+    """
+
+    def __init__(self, model: nn.Module, context: Context) -> None:
+        super().__init__(model)
+        self.context = context
 
     def forward(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        if method != "get_loss":
-            return super().forward(method, *args, **kwargs)
-        batch, criterion, _ = args
+        with self.context():
+            if method != "get_loss":
+                return super().forward(method, *args, **kwargs)
+            return self._weighted_loss(*args)
+
+    def _weighted_loss(self, batch: Any, criterion: Any, _: torch.device) -> Tensor:
         data = _first_tensor(batch)
+        if data is None:
+            msg = "DataParallel shares out tensors along their first dimension; the batch has none."
+            raise ParallelValueError(msg)
         loss = self.model.get_loss(batch, criterion, data.device)  # type: ignore[operator]  # a module's method
         loss, weight = loss if isinstance(loss, tuple) else (loss, data.shape[0])
         return torch.stack([loss * weight, torch.as_tensor(weight).to(loss)]).unsqueeze(0)
@@ -53,11 +73,12 @@ class TTDataParallel(DataParallel[_ByMethod]):
 
     Args:
         module: The model.
+        context: Makes the context in which each device, in a thread of its own, computes.
         **kwargs: Options of `torch.nn.DataParallel`, such as ``device_ids``.
     """
 
-    def __init__(self, module: nn.Module, **kwargs: Any) -> None:
-        super().__init__(_PerReplica(module), **kwargs)
+    def __init__(self, module: nn.Module, *, context: Context = nullcontext, **kwargs: Any) -> None:
+        super().__init__(_PerReplica(module, context), **kwargs)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Call the model, on all devices."""
@@ -119,11 +140,12 @@ class TTDistributedDataParallel(DistributedDataParallel):
             return getattr(super().__getattr__("module"), name)
 
 
-def _first_tensor(batch: Any) -> Tensor:
+def _first_tensor(batch: Any) -> Tensor | None:
     """The first tensor of a nested batch."""
     if isinstance(batch, Tensor):
         return batch
-    items = batch.values() if isinstance(batch, Mapping) else batch
-    return next(
-        _first_tensor(item) for item in items if isinstance(item, Tensor | Mapping | list | tuple)
-    )
+    if isinstance(batch, Mapping):
+        batch = batch.values()
+    elif not isinstance(batch, list | tuple):
+        return None
+    return next((found for item in batch if (found := _first_tensor(item)) is not None), None)

@@ -81,7 +81,10 @@ class Callback:
         """When training ends by an exception or Ctrl-C, which goes on afterwards."""
 
     def state_dict(self) -> Tree:
-        """What has to be saved for an exact resume; nothing by default."""
+        """What has to be saved for an exact resume; nothing by default.
+
+        Of a fit in other processes, it is also all that comes back to the caller's callback.
+        """
         return {}
 
     def load_state_dict(self, state: Tree) -> None:

@@ -61,6 +61,11 @@ class EarlyStopping(Callback):
         self.waited = 0
         self.seen = 0
 
+    def on_train_begin(self) -> None:
+        """Begin to wait anew, unless the fit goes on with a saved one."""
+        if self.train_loop_obj.fit_began["epochs_done"] == self.train_loop_obj.epochs_done:
+            self.waited = 0
+
     def on_epoch_end(self) -> None:
         """Look at the newest value."""
         history = self.train_loop_obj.train_history

@@ -30,10 +30,11 @@ class CallbacksHandler:
         Raises:
             LoopTypeError: For an object that is no `Callback`.
         """
-        new = [c for c in _checked(callbacks) if not any(c is known for known in self.callbacks)]
-        self.callbacks = sorted([*self.callbacks, *new], key=lambda c: c.execution_order)
-        for callback in new:
-            callback.register_train_loop_object(self.train_loop_obj)
+        for callback in _checked(callbacks):
+            if not any(callback is known for known in self.callbacks):
+                callback.register_train_loop_object(self.train_loop_obj)
+                self.callbacks.append(callback)
+                self.callbacks.sort(key=lambda known: known.execution_order)
 
     def hooks(self, name: str, rank: int) -> list[Hook]:
         """The bound methods of those callbacks that override a hook and run in this process."""
@@ -55,10 +56,20 @@ class CallbacksHandler:
                 error.add_note(f"Raised in the hook {name} of the callback {owner}.")
                 raise
 
+    def execute_on_exception(self, exception: BaseException) -> None:
+        """Call every ``on_exception``; one that fails neither stops the others nor hides why."""
+        for hook in self.hooks("on_exception", self.train_loop_obj.rank):
+            try:
+                hook(exception)
+            except Exception as error:  # the first exception is what has to be told
+                owner = type(getattr(hook, "__self__", hook)).__name__
+                exception.add_note(f"The hook on_exception of {owner} failed too: {error!r}")
+
     def may_measure_later(self) -> bool:
-        """Whether something is evaluated only every so many epochs, and may not have come yet."""
+        """Whether something is evaluated only every so many epochs, and has not come yet."""
+        loop = self.train_loop_obj
         every = [getattr(callback, "eval_frequency", 1) for callback in self.callbacks]
-        return max([*every, int(self.train_loop_obj.end_auto_eval)]) > 1
+        return loop.epochs_done < max([*every, int(loop.end_auto_eval)])
 
     def state_dict(self) -> Tree:
         """The callbacks' states by class name and number."""
