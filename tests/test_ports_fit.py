@@ -211,14 +211,9 @@ class TestExperimentRecorder(RecorderContract):
 
 
 class TestExperimentAsCheckpointStore(CheckpointStoreContract):
-    @pytest.fixture(autouse=True)
-    def runs(self) -> None:
-        self.experiments: dict[Path, Experiment] = {}
-
     def make_store(self, path: Path) -> CheckpointStore:
-        return self.experiments.setdefault(
-            path, Experiment("p", "e", path)
-        )  # a new one is a new run
+        runs = sorted(path.glob("p/e_*"))
+        return Experiment.open(runs[0]) if runs else Experiment("p", "e", path)
 
 
 class TestFolderStore(BlobStoreContract):

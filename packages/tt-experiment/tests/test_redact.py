@@ -261,3 +261,31 @@ LEAVES = st.one_of(
 @given(st.recursive(LEAVES, lambda c: st.lists(c) | st.dictionaries(LEAVES, c), max_leaves=10))
 def test_anything_becomes_json(value):
     json.dumps(redact(value), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('aws_secret_access_key = "wJalrXUtnFEMI/K7MDENG"', "wJalr"),
+        ("WANDB_API_KEY=0123456789abcdef0123456789abcdef01234567", "0123"),
+        ("PGPASSWORD='hunter2'", "hunter2"),
+        ("run.py --api-key abc123def", "abc123"),
+        ('{"password": "hunter2"}', "hunter2"),
+    ],
+)
+def test_a_value_given_to_a_secret_name_is_redacted(text: str, kept: str) -> None:
+    assert kept not in redact_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'api_key = os.environ["API_KEY"]',
+        "password = get_password(user)",
+        "num_tokens = 4096000",
+        'tokenizer = "bert-base-uncased"',
+        "learning_rate = 0.00012345",
+    ],
+)
+def test_code_that_tells_no_secret_stays(text: str) -> None:
+    assert redact_text(text) == text

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,13 +12,17 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tt_experiment.api import (
+    BestPolicy,
     BlobInfo,
+    CheckpointError,
+    CheckpointFolder,
     Experiment,
     ExperimentFolder,
     ExperimentSetupError,
     ModelCheckpoint,
     ModelTrainEndSave,
     ModelTrainHistoryPlot,
+    SaveTicket,
     StoreError,
     TrainLoopCheckpoint,
     TrainLoopCheckpointEndSave,
@@ -59,6 +64,8 @@ class Memory:
     def put(self, key, source, /, *, sha256=None, if_absent=False) -> BlobInfo:
         if self.failing:
             raise ConnectionError("no network")
+        if if_absent and key in self.objects:
+            raise FileExistsError(key)
         self.objects[key] = (source if isinstance(source, bytes) else source.read_bytes(), sha256)
         return self.head(key)
 
@@ -67,7 +74,8 @@ class Memory:
 
     def get(self, key, target, /): ...
     def list(self, prefix="", /): ...
-    def delete(self, key, /): ...
+    def delete(self, key, /) -> None:
+        self.objects.pop(key, None)
 
 
 def parts():
@@ -218,7 +226,12 @@ def test_a_store_that_cannot_be_written_to_is_said_before_training(tmp_path) -> 
     with pytest.raises(UploadError, match="no network"):
         loop.fit(num_epochs=1)
     assert loop.total_iteration_idx == -1
-    assert loop.experiment.folder.run()["status"] == "failed"
+    (failed,) = (tmp_path / "project").iterdir()
+    assert ExperimentFolder(failed).run()["status"] == "failed"
+    store.failing = False
+    loop.fit(num_epochs=1)  # tried anew, as a run of its own
+    assert loop.experiment.folder.path != failed
+    loop.experiment.folder.verify()
 
 
 def test_callbacks_with_the_same_names_share_a_run(tmp_path) -> None:
@@ -232,6 +245,154 @@ def test_callbacks_with_the_same_names_share_a_run(tmp_path) -> None:
     assert checkpoint.experiment is end.experiment
     assert {"checkpoint_model", "model", "results"} <= {path.name for path in run.iterdir()}
     ExperimentFolder(run).verify()
+
+
+def test_callbacks_that_name_two_runs_are_refused(tmp_path) -> None:
+    model, train, validation, test, optimizer, criterion = parts()
+    for other in (
+        ModelCheckpoint("project", "other", tmp_path, {"lr": 1}),
+        ModelCheckpoint("project", "mine", tmp_path, {"lr": 2}),
+    ):
+        first = ModelTrainEndSave("project", "mine", tmp_path, {"lr": 1}, Share())
+        loop = TrainLoop(model, train, validation, test, optimizer, criterion, progress=False)
+        with pytest.raises(ExperimentSetupError, match="keeps one run"):
+            loop.fit(num_epochs=1, callbacks=[first, other])
+
+
+def test_a_tracking_loop_shares_its_run_with_callbacks(tmp_path) -> None:
+    loop = tracked(TrainLoopEndSave, tmp_path, val_result_package=Share())
+    keep = ModelCheckpoint(
+        "project", "run", tmp_path, loop.hyperparams, rm_subopt_local_models=True
+    )
+    loop.fit(num_epochs=1, callbacks=[keep])
+    assert keep.experiment is loop.experiment
+    assert loop.experiment.latest().step == 5
+    assert len(list((tmp_path / "project").iterdir())) == 1
+
+
+def test_a_run_is_opened_again(tmp_path) -> None:
+    loop = tracked(TrainLoopCheckpoint, tmp_path)
+    loop.fit(num_epochs=1)
+    again = Experiment.open(loop.experiment.folder.path)
+    assert again.latest() == loop.experiment.latest()
+    again.folder.verify()
+    again.save({"model": {}}, step=99, scores={})
+    assert not again.folder.manifest_file.exists()  # the seal is of the past
+
+
+def test_the_model_is_kept_whatever_its_evaluation_does(tmp_path) -> None:
+    class Broken(Share):
+        def prepare_result_package(self, y_true, y_predicted, hyperparameters=None, **kwargs):
+            hyperparameters["mine"] = 1
+            raise ZeroDivisionError
+
+    loop = tracked(TrainLoopEndSave, tmp_path, val_result_package=Broken())
+    with pytest.raises(ZeroDivisionError):
+        loop.fit(num_epochs=1)
+    assert load_model(loop.experiment.folder.model).keys() == {"weight", "bias"}
+    assert "mine" not in loop.hyperparams
+
+
+def test_one_package_may_serve_both_sets(tmp_path) -> None:
+    class Nested(Share):
+        results: dict = {}  # noqa: RUF012  # reused on purpose
+
+        def prepare_result_package(self, y_true, y_predicted, hyperparameters=None, **kwargs):
+            self.results.setdefault("deep", {})["sum"] = float(y_predicted.sum())
+
+    package = Nested()
+    model, train, validation, _, optimizer, criterion = parts()
+    test = [[torch.zeros(2, 4), torch.zeros(2, dtype=torch.long)]]
+    loop = TrainLoopEndSave(
+        model, train, validation, test, optimizer, criterion, "p", "e", tmp_path, {},
+        val_result_package=package, test_result_package=package, progress=False,
+    )  # fmt: skip
+    loop.fit(num_epochs=1)
+    kept = loop.experiment.results()
+    assert kept["Share_VAL"] != kept["Share_TEST"]
+
+
+def test_a_checkpoint_that_failed_does_not_end_training(tmp_path, monkeypatch, caplog) -> None:
+    loop = tracked(TrainLoopCheckpoint, tmp_path)
+    save = CheckpointFolder.save
+    steps = []
+
+    def sometimes(self, tree, /, *, step, scores):
+        steps.append(step)
+        if step == 10:
+            return SaveTicket(CheckpointError("no space"))
+        return save(self, tree, step=step, scores=scores)
+
+    monkeypatch.setattr(CheckpointFolder, "save", sometimes)
+    with caplog.at_level(logging.ERROR):
+        loop.fit(num_epochs=4)
+    assert steps == [5, 10, 15, 20]
+    assert "no space" in caplog.text
+    kinds = [event["kind"] for event in read_events(loop.experiment.folder.events_file)]
+    assert kinds.count("checkpoint") == 3
+
+
+def test_two_runs_never_share_a_place_in_the_store(tmp_path) -> None:
+    store, stamp = Memory(), "2026-01-01_00-00-00"
+    Experiment("p", "e", tmp_path / "one", store=store).start(stamp)
+    with pytest.raises(UploadError, match="already"):
+        Experiment("p", "e", tmp_path / "two", store=store).start(stamp)
+
+
+def test_the_seal_in_the_store_goes_when_the_run_goes_on(tmp_path) -> None:
+    store = Memory()
+    loop = tracked(TrainLoopCheckpoint, tmp_path, store=store)
+    loop.fit(num_epochs=1)
+    prefix = f"project/{loop.experiment.folder.path.name}"
+    seal = f"{prefix}/MANIFEST.json"
+    assert seal in store.objects
+
+    class Look(Callback):
+        def on_train_end(self) -> None:
+            assert seal not in store.objects
+
+    loop.fit(num_epochs=1, callbacks=[Look("look", execution_order=200)])
+    assert seal in store.objects
+
+
+@pytest.mark.parametrize("script", ["missing.py", 3])
+def test_a_script_that_is_not_there_is_an_error(tmp_path, script) -> None:
+    with pytest.raises(ExperimentSetupError, match="training script"):
+        Experiment("p", "e", tmp_path, hyperparams={"experiment_file_path": script}).start()
+
+
+def test_source_dirs_take_files_and_must_exist(tmp_path) -> None:
+    (tmp_path / "one.py").write_text("x = 1\n")
+    experiment = Experiment("p", "e", tmp_path / "runs", source_dirs=[tmp_path / "one.py"])
+    experiment.start()
+    with zipfile.ZipFile(experiment.folder.path / "source_code.zip") as archive:
+        assert "one.py/one.py" in archive.namelist()
+    with pytest.raises(ExperimentSetupError, match="does not"):
+        Experiment("p", "e", tmp_path / "runs", source_dirs=[tmp_path / "two"]).start()
+
+
+def test_nothing_is_removed_while_nobody_knows_what_is_best(tmp_path) -> None:
+    store = CheckpointFolder(tmp_path, keep_best=BestPolicy("val_x", "max"))
+    for step in (1, 2, 3):
+        store.save({"model": {}}, step=step, scores={"loss": 1.0}).wait_committed()
+    assert len(list(tmp_path.glob("step-*"))) == 3
+
+
+def test_errors_are_kept_by_the_smallest(tmp_path) -> None:
+    class Measure(Callback):
+        def on_epoch_end(self) -> None:
+            value = [0.9, 0.1, 0.2][self.train_loop_obj.epoch]
+            self.train_loop_obj.insert_metric_result_into_history("val_mae", value)
+
+    for policy in ("val_mae", BestPolicy("val_mae", "min")):
+        loop = tracked(
+            TrainLoopCheckpoint,
+            tmp_path,
+            rm_subopt_local_models=policy,
+            num_best_checkpoints_kept=1,
+        )
+        loop.fit(num_epochs=3, callbacks=[Measure("measure")])
+        assert loop.experiment.best("val_mae", "min").step == 10
 
 
 def test_plots_need_a_run(tmp_path) -> None:
@@ -300,6 +461,8 @@ def test_recording_outside_of_a_fit_is_harmless(tmp_path) -> None:
         (TrainLoopCheckpoint, {"store": Memory(), "cloud_save_mode": "s3"}, "once"),
         (TrainLoopCheckpoint, {"cloud_save_mode": "ftp"}, "'google storage'; got 'ftp'"),
         (TrainLoopCheckpoint, {"name": "a/b"}, "a/b"),
+        (TrainLoopCheckpoint, {"store": 3}, "a URL or a folder, got int"),
+        (TrainLoopCheckpoint, {"recorder": Memory()}, "records into its run"),
     ],
 )
 def test_arguments_that_make_no_run_are_refused(tmp_path, kind, options, rule: str) -> None:
@@ -321,14 +484,20 @@ class Entry:
         self.name = name
 
     def load(self):
-        return lambda url: f"{self.name} opens {url}"
+        def factory(url: str) -> Memory:
+            store = Memory()
+            store.url = f"{self.name} opens {url}"
+            return store
+
+        return factory
 
 
 def test_stores_are_found_by_the_scheme_of_their_url(monkeypatch, tmp_path) -> None:
     known = [Entry(name) for name in ("s3", "gs", "file")]
     monkeypatch.setattr("tt_experiment.stores.entry_points", lambda group: known)
-    assert open_store("s3://b/x") == "s3 opens s3://b/x"
-    assert open_store("/tmp/x") == "file opens /tmp/x"
+    assert open_store("s3://b/x").url == "s3 opens s3://b/x"
+    assert open_store("/tmp/x").url == "file opens /tmp/x"
+    assert Experiment("p", "e", tmp_path, store=tmp_path).store.url == f"file opens {tmp_path}"
     with pytest.raises(StoreError, match=r"'ftp' \(installed: file, gs, s3\).*pip install"):
         open_store("ftp://x")
     for mode, url in (("aws", "s3://b/p"), ("gcs", "gs://b/p")):
@@ -339,7 +508,7 @@ def test_stores_are_found_by_the_scheme_of_their_url(monkeypatch, tmp_path) -> N
             bucket_name="b",
             cloud_dir_prefix="p",
         )
-        assert loop.experiment.store.endswith(url)
+        assert loop.experiment.store.url.endswith(url)
     assert tracked(TrainLoopCheckpoint, tmp_path, cloud_save_mode="local").experiment.store is None
 
 

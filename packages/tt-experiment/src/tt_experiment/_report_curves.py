@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tt_experiment._html import Markup, join, tag
 from tt_experiment._svg import COLOURS, Series, line_chart, number
+from tt_loop.api import known_direction
 
 __all__ = ["Best", "best_of", "curve_cards", "groups"]
 
@@ -21,12 +22,6 @@ _ROLE = re.compile(
     re.IGNORECASE,
 )
 _VALIDATION = frozenset(("val", "valid", "validation"))
-_LOWER = re.compile(
-    r"loss|err|perplexity|ppl|mae|mse|rmse|nll|wer\b|cer\b|ter\b|entropy|divergence", re.I
-)
-_HIGHER = re.compile(
-    r"acc|f1|f_?beta|precision|recall|auc|bleu|rouge|meteor|score|exact|iou|dice|r2|map\b", re.I
-)
 
 
 class Best(NamedTuple):
@@ -58,11 +53,8 @@ def best_of(name: str, points: Points) -> Best | None:
     finite = [point for point in points if math.isfinite(point[1])]
     if not finite:
         return None
-    if _LOWER.search(name):
-        return Best(*min(finite, key=lambda point: point[1]))
-    if _HIGHER.search(name):
-        return Best(*max(finite, key=lambda point: point[1]))
-    return None
+    better = {"min": min, "max": max}.get(known_direction(name) or "")
+    return Best(*better(finite, key=lambda point: point[1])) if better else None
 
 
 def curve_cards(curves: Mapping[str, Points]) -> Markup | None:

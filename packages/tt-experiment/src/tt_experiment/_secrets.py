@@ -12,7 +12,8 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Matched against the words of a name, joined by spaces: "hfToken" is "hf token".
 _SECRET_NAME = re.compile(
     r"""\b(?:
-        passw(?:or)?d | pwd | pass\ ?(?:word|phrase) | secrets? | credentials? | cookies? | apikeys?
+        (?:db|mysql|pg)?passw(?:or)?d
+      | pwd | pass\ ?(?:word|phrase) | secrets? | credentials? | cookies? | apikeys?
       | auth | authorization | connection\ string
       | (?:api|private|access) \ keys?
       | (?:account|encryption|signing|ssh) \ key
@@ -53,6 +54,15 @@ _FORMS = re.compile(
 )
 
 
+# A literal given to a name: name = "value", name: value, --name value, NAME=value. A value that is
+# code (a call, a lookup, a name) tells no secret, so an unquoted one needs a digit.
+_GIVEN = re.compile(
+    r"""(?P<name>\b[A-Za-z_][\w-]*)(?P<sign>["']?\s*[:=]\s*|["',]*\s+)
+        (?P<value>"[^"\n]{3,}" | '[^'\n]{3,}' | (?=[\w/+-]*\d)[\w/+-]{6,}(?![\w.(\[]))""",
+    re.VERBOSE,
+)
+
+
 def is_secret_key(key: str) -> bool:
     """Whether what goes under a name is secret: ``api_key`` and ``hfToken``, not ``num_tokens``."""
     words = " ".join(_WORDS.findall(key)).lower()
@@ -60,10 +70,16 @@ def is_secret_key(key: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """Replace whatever has the form of a secret."""
-    return _FORMS.sub(REDACTED, text)
+    """Replace whatever has the form of a secret, or is given to a name that says so."""
+    return _GIVEN.sub(_without_value, _FORMS.sub(REDACTED, text))
+
+
+def _without_value(match: re.Match[str]) -> str:
+    if not is_secret_key(match["name"]):
+        return match[0]
+    return f"{match['name']}{match['sign']}{REDACTED}"
 
 
 def has_secret(text: str) -> bool:
-    """Whether something in a text has the form of a secret."""
-    return _FORMS.search(text) is not None
+    """Whether something in a text is a secret, as for `redact_text`."""
+    return redact_text(text) != text

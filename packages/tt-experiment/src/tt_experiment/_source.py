@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tt_experiment import _json
 from tt_experiment._secrets import has_secret
+from tt_experiment.errors import ExperimentSetupError
 
 __all__ = ["source_zip"]
 
@@ -30,13 +31,22 @@ _MAX_TOTAL = 50_000_000
 
 
 def source_zip(directories: Sequence[Path]) -> bytes:
-    """The zip's bytes: one folder in it for each directory."""
+    """The zip's bytes: one folder in it for each directory; a file stands for itself.
+
+    Raises:
+        ExperimentSetupError: When there is no such folder or file.
+    """
+    for directory in directories:
+        if not directory.exists():
+            msg = f"source_dirs must name folders or files that exist; {directory} does not."
+            raise ExperimentSetupError(msg)
     kept: dict[str, bytes] = {}
     left_out: dict[str, str] = {}
     total = 0
     for prefix, directory in _prefixes(directories):
         for path in _walk(directory):
-            name = f"{prefix}/{path.relative_to(directory).as_posix()}"
+            inside = path.relative_to(directory).as_posix() if directory.is_dir() else path.name
+            name = f"{prefix}/{inside}"
             content, reason = _content(path, _MAX_TOTAL - total)
             if content is None:
                 left_out[name] = reason
@@ -59,6 +69,8 @@ def _prefixes(directories: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _walk(directory: Path) -> Iterator[Path]:
+    if directory.is_file():
+        yield directory
     for folder, folders, files in os.walk(directory):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if _enter(here / name))

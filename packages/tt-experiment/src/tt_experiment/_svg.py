@@ -93,6 +93,8 @@ def _grid(x: _Axis, y: _Axis) -> Markup:
 def _ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[float]:
     """Round numbers between two bounds: multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / count
+    if not 1e-300 < rough < 1e300:  # no room for a step between such bounds
+        return [low, high]
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     if whole:

@@ -32,8 +32,15 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 
-def best_policy(rm_subopt_local_models: bool | str, num_best_kept: int) -> BestPolicy | None:
-    """What AIToolbox's two arguments mean: keep all, or the best by a metric (``loss``)."""
+def best_policy(
+    rm_subopt_local_models: bool | str | BestPolicy, num_best_kept: int
+) -> BestPolicy | None:
+    """What AIToolbox's two arguments mean: keep all, or the best by a metric (``loss``).
+
+    A `BestPolicy` says by itself which values are better.
+    """
+    if isinstance(rm_subopt_local_models, BestPolicy):
+        return rm_subopt_local_models
     if rm_subopt_local_models is False:
         return None
     default = rm_subopt_local_models in (True, "accumulated_loss")  # its other name
@@ -41,23 +48,48 @@ def best_policy(rm_subopt_local_models: bool | str, num_best_kept: int) -> BestP
     return BestPolicy(metric, direction_of(metric), num_best_kept)
 
 
-def _join(callback: Any, loop: TrainLoop) -> None:
-    """Start the callback's run, or join the one of another callback with the same names."""
-    for other in loop.callbacks:
-        known = getattr(other, "experiment", None)
-        if isinstance(known, Experiment) and _same_run(known, callback.experiment):
-            callback.experiment = known
-            break
-    callback.experiment.start(loop.experiment_timestamp)
-    if loop.measured.recorder is None:
-        loop.measured.recorder = callback.experiment.recorder
+def _join(callback: ExperimentCheckpoint | ExperimentEndSave, loop: TrainLoop) -> None:
+    """Start the callback's run, or join the one that the loop has.
+
+    Raises:
+        ExperimentSetupError: When the loop has another run, or the same with other settings.
+    """
+    mine, known = callback.experiment, experiment_of(loop)
+    if known is None:
+        mine.start(loop.experiment_timestamp)
+        if loop.measured.recorder is None:
+            loop.measured.recorder = mine.recorder
+    elif known is not mine:
+        _check_same(known, mine)
+        known.keep_best = known.keep_best or mine.keep_best
+        known.store = known.store or mine.store
+        callback.experiment = known
 
 
-def _same_run(one: Experiment, other: Experiment) -> bool:
-    def names(run: Experiment) -> tuple[str, str, Path]:
-        return run.project_name, run.experiment_name, run.root
+def experiment_of(loop: TrainLoop) -> Experiment | None:
+    """The run that a loop or its callbacks keep."""
+    for owner in (loop, *loop.callbacks):
+        found = getattr(owner, "experiment", None)
+        if isinstance(found, Experiment) and found.is_started():
+            return found
+    return None
 
-    return names(one) == names(other)
+
+def _check_same(known: Experiment, mine: Experiment) -> None:
+    pairs = {
+        "project_name": (known.project_name, mine.project_name),
+        "experiment_name": (known.experiment_name, mine.experiment_name),
+        "folder of all projects": (known.root, mine.root),
+        "hyperparams": (known.hyperparams, mine.hyperparams),
+    }
+    if known.keep_best is not None and mine.keep_best is not None:
+        pairs["checkpoints to keep"] = (known.keep_best, mine.keep_best)
+    if known.store is not None and mine.store is not None:
+        pairs["store"] = (known.store.url, mine.store.url)
+    for what, (one, other) in pairs.items():
+        if one != other:
+            msg = f"A loop keeps one run, but its callbacks name two: {what} {one!r} and {other!r}."
+            raise ExperimentSetupError(msg)
 
 
 class ExperimentCheckpoint(Checkpoint):
@@ -79,6 +111,8 @@ class ExperimentCheckpoint(Checkpoint):
             ExperimentSetupError: When the metric that tells it is not measured.
         """
         policy, loop = self.experiment.keep_best, self.train_loop_obj
+        if not loop.is_main_process():
+            policy = None
         later = loop.callbacks_handler.may_measure_later()
         if policy and policy.metric not in loop.train_history and not later:
             msg = (
@@ -100,7 +134,8 @@ class ModelCheckpoint(ExperimentCheckpoint):
         cloud_save_mode: ``'s3'`` or ``'gcs'`` copies the run there; ``None`` stays local.
         bucket_name: Bucket of the copy.
         cloud_dir_prefix: Folder in the bucket.
-        rm_subopt_local_models: ``True``, or the name of a metric: keep only the best and newest.
+        rm_subopt_local_models: ``True``, the name of a metric, or a `BestPolicy`: keep only the
+            best checkpoints and the newest.
         num_best_checkpoints_kept: How many of the best.
     """
 
@@ -113,7 +148,7 @@ class ModelCheckpoint(ExperimentCheckpoint):
         cloud_save_mode: str | None = None,
         bucket_name: str = "model-result",
         cloud_dir_prefix: str = "",
-        rm_subopt_local_models: bool | str = False,
+        rm_subopt_local_models: bool | str | BestPolicy = False,
         num_best_checkpoints_kept: int = 2,
     ) -> None:
         experiment = Experiment(
@@ -168,6 +203,9 @@ class ExperimentEndSave(Callback):
     def on_train_end(self) -> None:
         """Evaluate, and write everything."""
         loop, folder = self.train_loop_obj, self.experiment.folder
+        model = loop.state_dict()["model"]
+        if loop.is_main_process():
+            save_model(folder, model)  # first: whatever fails below, training was not in vain
         results, predictions = {}, {}
         for part, package in self.packages.items():
             found = evaluate_whole(loop, package, part, self.experiment.hyperparams)  # type: ignore[arg-type]  # the keys above
@@ -175,11 +213,9 @@ class ExperimentEndSave(Callback):
                 name = f"{package.pkg_name or type(package).__name__}_{_SUFFIX[part]}"
                 results[name] = found.results
                 predictions[name] = (found.y_true, found.y_predicted)
-        model = loop.state_dict()["model"]
         if loop.is_main_process():
-            save_model(folder, model)
             self._save_results(results, predictions)
-            plot_history(_curves(loop), folder.plots)
+            _draw(loop, folder.plots, "png")
 
     def _save_results(self, results: dict[str, Any], predictions: dict[str, Any]) -> None:
         try:
@@ -264,6 +300,9 @@ class ModelTrainHistoryPlot(Callback):
         file_format: Literal["png", "pdf"] = "png",
     ) -> None:
         super().__init__("Train history plot", execution_order=97, device_idx_execution=0)
+        if file_format not in ("png", "pdf"):
+            msg = f"file_format must be 'png' or 'pdf', got {file_format!r}."
+            raise ExperimentSetupError(msg)
         self.epoch_end = epoch_end
         self.train_end = train_end
         self.file_format = file_format
@@ -275,23 +314,29 @@ class ModelTrainHistoryPlot(Callback):
     def on_epoch_end(self) -> None:
         """Draw, if asked for."""
         if self.epoch_end:
-            plot_history(_curves(self.train_loop_obj), self._plots(), file_format=self.file_format)
+            _draw(self.train_loop_obj, self._plots(), self.file_format)
 
     def on_train_end(self) -> None:
         """Draw, if asked for."""
         if self.train_end:
-            plot_history(_curves(self.train_loop_obj), self._plots(), file_format=self.file_format)
+            _draw(self.train_loop_obj, self._plots(), self.file_format)
 
     def _plots(self) -> Path:
-        for owner in (self.train_loop_obj, *self.train_loop_obj.callbacks):
-            experiment = getattr(owner, "experiment", None)
-            if isinstance(experiment, Experiment):
-                return experiment.folder.plots
+        experiment = experiment_of(self.train_loop_obj)
+        if experiment is not None:
+            return experiment.folder.plots
         msg = (
             "ModelTrainHistoryPlot draws into the folder of a run, and there is none: use a "
             "tracking loop such as TrainLoopEndSave, or add ModelCheckpoint or ModelTrainEndSave."
         )
         raise ExperimentSetupError(msg)
+
+
+def _draw(loop: TrainLoop, directory: Path, file_format: Literal["png", "pdf"]) -> None:
+    try:
+        plot_history(_curves(loop), directory, file_format=file_format)
+    except OSError as error:  # a full disk may have room again for what matters
+        _log.warning("the plots are not written: %s", error)
 
 
 def _curves(loop: TrainLoop) -> dict[str, list[float]]:

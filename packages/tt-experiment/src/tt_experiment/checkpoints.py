@@ -206,6 +206,8 @@ class CheckpointFolder:
             _log.warning("tidying %s after step %d failed: %s", self.path, newest.step, error)
 
     def _kept(self, entries: list[Entry], best: list[Entry]) -> list[Entry]:
+        if self.keep_best and not best:
+            return entries  # nobody knows yet which are the best
         if self.keep_best:
             return entries[: self.keep_last or 1] + best[: self.keep_best.count]
         return entries[: self.keep_last]

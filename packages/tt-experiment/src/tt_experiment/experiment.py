@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, SaveTicket
-from tt_experiment.errors import UploadError
+from tt_experiment.errors import ExperimentSetupError, UploadError
 from tt_experiment.folder import ExperimentFolder, Status
 from tt_experiment.names import check_name
 from tt_experiment.ports import BlobStore
@@ -36,7 +37,7 @@ class Experiment:
         experiment_name: What the run's folder is called, before the time stamp.
         root: Folder of all projects.
         hyperparams: What the run was made with; kept without secrets.
-        store: A `BlobStore` or its URL, to which the run is copied; ``None`` stays local.
+        store: A `BlobStore`, its URL or a folder, to which the run is copied; ``None`` stays local.
         source_dirs: Folders of source code to keep.
         keep_best: Which checkpoints to keep; by default all.
 
@@ -56,7 +57,7 @@ class Experiment:
         root: Path | str,
         *,
         hyperparams: Mapping[str, Any] | None = None,
-        store: BlobStore | str | None = None,
+        store: BlobStore | str | os.PathLike[str] | None = None,
         source_dirs: Sequence[Path | str] = (),
         keep_best: BestPolicy | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class Experiment:
         self.experiment_name = check_name(experiment_name)
         self.root = Path(root).expanduser().absolute()
         self.hyperparams = dict(hyperparams or {})
-        self.store = open_store(store) if isinstance(store, str) else store
+        self.store = _opened(store)
         self.source_dirs = list(source_dirs)
         self.keep_best = keep_best
         self.recorder = ExperimentRecorder(self)
@@ -94,28 +95,68 @@ class Experiment:
         """
         if self._folder is not None:
             return
-        self._folder = ExperimentFolder.create(
+        folder = ExperimentFolder.create(
             self.root, self.project_name, self.experiment_name, timestamp=timestamp
         )
-        self._folder.write_start(self.hyperparams, self._script(), self.source_dirs)
+        folder.write_start(self.hyperparams, self._script(), self.source_dirs)
         try:
-            self.upload()
-        except UploadError:
-            self._folder.finish("failed")
+            self._claim(folder)
+            self._mirror(folder)
+        except BaseException:
+            folder.finish("failed")
             raise
+        self._folder = folder
+
+    @classmethod
+    def open(
+        cls, path: Path | str, *, store: BlobStore | str | os.PathLike[str] | None = None
+    ) -> Experiment:
+        """Open a run that is there, to read it or to go on with it.
+
+        Args:
+            path: The run's own folder.
+            store: As for a new run.
+
+        Raises:
+            RunFolderError: It is no run.
+        """
+        folder = ExperimentFolder(path)
+        run = folder.run()
+        opened = cls(run["project"], run["experiment"], folder.path.parent.parent, store=store)
+        opened._folder = folder
+        return opened
+
+    def _claim(self, folder: ExperimentFolder) -> None:
+        """Be the only run under this name in the store."""
+        if self.store is None:
+            return
+        key = f"{self._prefix(folder)}/run.json"
+        try:
+            self.store.put(key, folder.run_file, if_absent=True)
+        except FileExistsError as error:
+            msg = f"{self.store.url} has a run {self._prefix(folder)} already: start again."
+            raise UploadError(msg) from error
+        except Exception as error:  # whatever a store raises
+            msg = f"{self.store.url} cannot be written to: {error}"
+            raise UploadError(msg) from error
 
     def _script(self) -> Path | None:
         """The training script: as the hyperparameters say, else the program that runs."""
         said = self.hyperparams.get("experiment_file_path")
-        main = said or getattr(sys.modules.get("__main__"), "__file__", None)
-        path = Path(main) if main else None
-        return path if path is not None and path.suffix == ".py" and path.is_file() else None
+        if said is not None:
+            if not isinstance(said, str | os.PathLike) or not Path(said).is_file():
+                msg = f"experiment_file_path must be the training script, got {said!r}."
+                raise ExperimentSetupError(msg)
+            return Path(said)
+        main = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "")
+        return main if main.suffix == ".py" and main.is_file() else None
 
     def save(self, tree: Tree, /, *, step: int, scores: Mapping[str, float]) -> SaveTicket:
         """Save a checkpoint; with a store, copy what is new there too.
 
         A copy that fails is logged and made up for by the next one.
         """
+        self.folder.unseal()
         ticket = self.checkpoints.save(tree, step=step, scores=scores)
         if ticket.committed:
             self.recorder.event("checkpoint", {"step": step, "scores": dict(scores)})
@@ -134,6 +175,10 @@ class Experiment:
         """Read a checkpoint's state tree back, verified."""
         return self.checkpoints.load(ref)
 
+    def is_started(self) -> bool:
+        """Whether the run has its folder."""
+        return self._folder is not None
+
     def is_running(self) -> bool:
         """Whether the run has begun and its end has not been noted."""
         return self._folder is not None and self._folder.run()["status"] == "running"
@@ -141,7 +186,10 @@ class Experiment:
     def finish(self, status: Status) -> None:
         """Note how the run ended, write its report, seal it, and copy it to the store."""
         self.folder.finish(status)
-        write_report(self.folder)
+        try:
+            write_report(self.folder)
+        except Exception:  # the run is worth more than its report
+            _log.exception("the report of %s could not be written", self.folder.path)
         self.folder.seal()
         self._try_to_upload()
 
@@ -155,16 +203,28 @@ class Experiment:
         Raises:
             UploadError: Some files did not reach the store; call again to go on.
         """
-        if self.store is None:
-            return 0
-        prefix = self.folder.path.relative_to(self.root).as_posix()
-        return mirror(self.folder.path, self.store, prefix)
+        return self._mirror(self.folder)
+
+    def _mirror(self, folder: ExperimentFolder) -> int:
+        return 0 if self.store is None else mirror(folder.path, self.store, self._prefix(folder))
+
+    def _prefix(self, folder: ExperimentFolder) -> str:
+        return folder.path.relative_to(self.root).as_posix()
 
     def _try_to_upload(self) -> None:
         try:
             self.upload()
         except UploadError as error:
             _log.warning("%s", error)
+
+
+def _opened(store: BlobStore | str | os.PathLike[str] | None) -> BlobStore | None:
+    if isinstance(store, str | os.PathLike):
+        return open_store(os.fspath(store))
+    if store is not None and not isinstance(store, BlobStore):
+        msg = f"store must be a BlobStore, a URL or a folder, got {type(store).__name__}."
+        raise ExperimentSetupError(msg)
+    return store
 
 
 class ExperimentRecorder:

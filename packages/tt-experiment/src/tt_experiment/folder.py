@@ -236,7 +236,7 @@ class ExperimentFolder:
 
     def begin_attempt(self, number: int, from_step: int) -> None:
         """Note in ``run.json`` that training goes on, from a step; breaks the seal of the run."""
-        remove_file(self.manifest_file)
+        self.unseal()
         attempt = {"number": number, "from_step": from_step, "started": _now()}
         run = self.run()
         run.update(status="running", attempts=[*run["attempts"], attempt])
@@ -260,6 +260,10 @@ class ExperimentFolder:
         manifest = Manifest(RUN_FORMAT, {"sealed": _now()}, files)
         replace_file(self.manifest_file, manifest.dumps())
         return self.manifest_file
+
+    def unseal(self) -> None:
+        """Remove the seal: the run goes on."""
+        remove_file(self.manifest_file)
 
     def verify(self) -> None:
         """Compare a sealed run with its manifest.

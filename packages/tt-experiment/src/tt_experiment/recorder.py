@@ -65,6 +65,7 @@ class JsonLinesRecorder:
         """Begin an attempt: a new segment, and a ``start`` or ``resume`` event."""
         self._close_files()
         self.lost = 0
+        self.folder.unseal()
         self._events = LineFile(self.folder.events_file)
         make_directories(self.folder.metrics)
         number = self._open_segment()

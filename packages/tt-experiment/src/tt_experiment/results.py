@@ -17,6 +17,7 @@ from tt_experiment._durable import (
     make_directories,
     make_directory,
     remove_directory,
+    remove_file,
     rename,
     replace_file,
     scratch_path,
@@ -66,6 +67,8 @@ def save_results(
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # our names have slashes
         replace_file(folder.predictions_file, buffer.getvalue())
+    elif folder.predictions_file.exists():
+        remove_file(folder.predictions_file)  # of an earlier fit
     replace_file(folder.results_file, content)
     return folder.results_file
 

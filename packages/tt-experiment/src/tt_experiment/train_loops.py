@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from tt_experiment.callbacks import (
     best_policy,
     check_loaders,
 )
+from tt_experiment.checkpoints import BestPolicy
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.experiment import Experiment
 from tt_experiment.ports import BlobStore
 from tt_experiment.stores import cloud_url
 from tt_loop.api import Callback, ResultPackage, TrainLoop
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["TrainLoopCheckpoint", "TrainLoopCheckpointEndSave", "TrainLoopEndSave"]
 
@@ -40,7 +44,10 @@ class _TrackedTrainLoop(TrainLoop):
         tracking: Sequence[Callback],
         options: Mapping[str, Any],
     ) -> None:
-        super().__init__(*loop_arguments, **{"recorder": experiment.recorder, **options})
+        if "recorder" in options:
+            msg = "A tracking loop records into its run; use TrainLoop with a recorder of your own."
+            raise ExperimentSetupError(msg)
+        super().__init__(*loop_arguments, recorder=experiment.recorder, **options)
         self.experiment = experiment
         self.project_name = experiment.project_name
         self.experiment_name = experiment.experiment_name
@@ -67,13 +74,20 @@ class _TrackedTrainLoop(TrainLoop):
                 num_epochs, num_iterations, together, grad_accumulation, **launch_options
             )
         except BaseException:
-            if self.experiment.is_running():  # whoever recorded it is dead
-                self.experiment.finish("failed")
+            self._note_failure()
             raise
         self.experiment.upload()
         return model
 
     __call__ = fit
+
+    def _note_failure(self) -> None:
+        """Finish the run if whoever recorded it is dead; the failure itself is what is told."""
+        try:
+            if self.experiment.is_running():
+                self.experiment.finish("failed")
+        except Exception:
+            _log.exception("the end of the run could not be noted")
 
 
 def _store(
@@ -104,7 +118,8 @@ class TrainLoopCheckpoint(_TrackedTrainLoop):
         bucket_name: Bucket of the copy.
         cloud_dir_prefix: Folder in the bucket.
         source_dirs: Folders of source code to keep.
-        rm_subopt_local_models: ``True``, or the name of a metric: keep only the best and newest.
+        rm_subopt_local_models: ``True``, the name of a metric, or a `BestPolicy`: keep only the
+            best checkpoints and the newest.
         num_best_checkpoints_kept: How many of the best.
         store: A `BlobStore` or its URL to copy the run to, instead of ``cloud_save_mode``.
         **options: Keyword arguments of `TrainLoop`.
@@ -126,7 +141,7 @@ class TrainLoopCheckpoint(_TrackedTrainLoop):
         bucket_name: str = "model-result",
         cloud_dir_prefix: str = "",
         source_dirs: Sequence[Path | str] = (),
-        rm_subopt_local_models: bool | str = False,
+        rm_subopt_local_models: bool | str | BestPolicy = False,
         num_best_checkpoints_kept: int = 2,
         *,
         store: BlobStore | str | None = None,
@@ -228,7 +243,8 @@ class TrainLoopCheckpointEndSave(_TrackedTrainLoop):
         bucket_name: Bucket of the copy.
         cloud_dir_prefix: Folder in the bucket.
         source_dirs: Folders of source code to keep.
-        rm_subopt_local_models: ``True``, or the name of a metric: keep only the best and newest.
+        rm_subopt_local_models: ``True``, the name of a metric, or a `BestPolicy`: keep only the
+            best checkpoints and the newest.
         num_best_checkpoints_kept: How many of the best.
         store: A `BlobStore` or its URL to copy the run to, instead of ``cloud_save_mode``.
         **options: Keyword arguments of `TrainLoop`.
@@ -255,7 +271,7 @@ class TrainLoopCheckpointEndSave(_TrackedTrainLoop):
         bucket_name: str = "model-result",
         cloud_dir_prefix: str = "",
         source_dirs: Sequence[Path | str] = (),
-        rm_subopt_local_models: bool | str = False,
+        rm_subopt_local_models: bool | str | BestPolicy = False,
         num_best_checkpoints_kept: int = 2,
         *,
         store: BlobStore | str | None = None,

@@ -37,17 +37,27 @@ def mirror(folder_path: Path | str, store: BlobStore, prefix: str = "") -> int:
     root = Path(folder_path).absolute()
     failures: dict[Path, Exception] = {}
     uploaded = 0
+    if not (root / _manifest.NAME).exists():  # the run goes on: a seal that is there is of the past
+        _remove_seal(store, _key(root, root / _manifest.NAME, prefix), failures)
     for path in _in_order(root):
         if path.name == _manifest.NAME and any(path.parent in p.parents for p in failures):
             continue
         try:
             uploaded += _upload(store, _key(root, path, prefix), path)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever a store raises, the other files are tried
             failures[path] = error
-    failures = {path: error for path, error in failures.items() if path.exists()}
+    gone = [path for path in failures if path.is_absolute() and not path.exists()]
+    failures = {path: error for path, error in failures.items() if path not in gone}
     if failures:
         raise UploadError(_message(root, store, failures))
     return uploaded
+
+
+def _remove_seal(store: BlobStore, key: str, failures: dict[Path, Exception]) -> None:
+    try:
+        store.delete(key)
+    except Exception as error:  # as for any file
+        failures[Path(_manifest.NAME)] = error
 
 
 def _in_order(root: Path) -> Iterator[Path]:
@@ -81,5 +91,6 @@ def _snapshot(path: Path) -> tuple[Path | bytes, str]:
 
 
 def _message(root: Path, store: BlobStore, failures: dict[Path, Exception]) -> str:
-    lines = "".join(f"\n  {path.relative_to(root)}: {error}" for path, error in failures.items())
+    names = {p: p.relative_to(root) if p.is_absolute() else p for p in failures}
+    lines = "".join(f"\n  {names[path]}: {error}" for path, error in failures.items())
     return f"{len(failures)} files of {root.name} did not reach {store.url}; call again:{lines}"

@@ -10,12 +10,12 @@ from tt_loop.callbacks import (
     GradValueClip,
     ModelPerformanceEvaluation,
     ModelPerformancePrintReport,
-    direction_of,
     evaluate_package,
     evaluate_whole,
 )
 from tt_loop.data import to_device
 from tt_loop.device import FullPrecision, InProcess, LocalCollective, SingleDevice
+from tt_loop.direction import direction_of, known_direction
 from tt_loop.errors import (
     EmptyLoaderError,
     LoopError,
@@ -88,6 +88,7 @@ __all__ = [
     "evaluate_package",
     "evaluate_whole",
     "keep_list_transf",
+    "known_direction",
     "to_device",
     "torch_cat_transf",
 ]

@@ -2,7 +2,7 @@
 
 from tt_loop.callbacks.base import AbstractCallback, Callback
 from tt_loop.callbacks.checkpoint import Checkpoint
-from tt_loop.callbacks.early_stopping import EarlyStopping, direction_of
+from tt_loop.callbacks.early_stopping import EarlyStopping
 from tt_loop.callbacks.gradient import GradNormClip, GradValueClip
 from tt_loop.callbacks.handler import CallbacksHandler
 from tt_loop.callbacks.performance import (
@@ -24,7 +24,6 @@ __all__ = [
     "GradValueClip",
     "ModelPerformanceEvaluation",
     "ModelPerformancePrintReport",
-    "direction_of",
     "evaluate_package",
     "evaluate_whole",
 ]

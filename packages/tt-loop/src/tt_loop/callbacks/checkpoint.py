@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
 from tt_loop.protocols import CheckpointStore, Ticket
 
 __all__ = ["Checkpoint"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_FAILURES = 3
 
 
 class Checkpoint(Callback):
@@ -28,6 +34,7 @@ class Checkpoint(Callback):
         self.store = store
         self.every_epochs = every_epochs
         self._ticket: Ticket | None = None
+        self._failures = 0
 
     def on_epoch_end(self) -> None:
         """Save, if it is this epoch's turn."""
@@ -35,21 +42,36 @@ class Checkpoint(Callback):
             self.save()
 
     def save(self) -> None:
-        """Save now; training goes on when the state is copied."""
+        """Save now; training goes on when the state is copied.
+
+        Raises:
+            Exception: What `CheckpointStore.save` raised, when three saves in a row have failed. A
+                single failure is logged and made up for by the next save.
+        """
         loop = self.train_loop_obj
         state = loop.state_dict()
         if loop.is_main_process():
-            self.wait()
+            self._settle()
             step = loop.total_iteration_idx + 1
             self._ticket = self.store.save(state, step=step, scores=loop.measured.epoch_values)
             self._ticket.wait_staged()
 
-    def wait(self) -> None:
-        """Return when the last save is safe; raises what it raised."""
+    def _settle(self) -> None:
+        """Wait for the last save."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:
+            return
+        try:
+            ticket.wait_committed()
+            self._failures = 0
+        except Exception as error:
+            self._failures += 1
+            if self._failures >= _MOST_FAILURES:
+                raise
+            _log.error("a checkpoint failed, the next one is tried: %s", error)
+
+    def on_train_end(self) -> None:
+        """Wait for the last save; raises what it raised."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.wait_committed()
-
-    def on_train_end(self) -> None:
-        """Wait for the last save."""
-        self.wait()

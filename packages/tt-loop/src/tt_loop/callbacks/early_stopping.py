@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from tt_loop.callbacks.base import Callback
+from tt_loop.direction import Mode, direction_of
 from tt_loop.errors import LoopValueError
 from tt_loop.protocols import Tree
 
-__all__ = ["EarlyStopping", "direction_of"]
-
-Mode = Literal["min", "max"]
-
-_SMALLER_IS_BETTER = ("loss", "error", "perplexity")
-
-
-def direction_of(metric: str) -> Mode:
-    """Whether smaller or larger values of a metric are better, by AIToolbox's naming habit.
-
-    Names with ``loss``, ``error`` or ``perplexity`` are to be small, all others large. Say the
-    mode where a name does not tell it.
-    """
-    return "min" if any(word in metric.lower() for word in _SMALLER_IS_BETTER) else "max"
+__all__ = ["EarlyStopping"]
 
 
 class EarlyStopping(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,10 +45,11 @@ def evaluate_whole(
     if found is None:
         return None
     y_predicted, y_true, metadata = found
+    hyperparams = copy.copy(hyperparams)  # what a package adds to them stays its own
     package.prepare_result_package(
         y_true, y_predicted, hyperparameters=hyperparams, **metadata, **extra
     )
-    return Evaluated(dict(package.get_results()), y_true, y_predicted)
+    return Evaluated(copy.deepcopy(dict(package.get_results())), y_true, y_predicted)
 
 
 def evaluate_package(
