@@ -16,9 +16,9 @@ def test_a_key_that_passes_stays_below_its_root(text: str) -> None:
         check_key(text)
     except UnsafeKey:
         return
-    path = PurePosixPath("/root", text)
-    assert path.is_relative_to("/root")
-    assert str(path) == "/root/" + text  # nothing was dropped, so nothing was special
+    path = PurePosixPath("/base", text)
+    assert path.is_relative_to("/base")
+    assert str(path) == "/base/" + text  # nothing was dropped, so nothing was special
     assert ".." not in path.parts
 
 
