@@ -1,4 +1,4 @@
-"""A Keras-style train loop for PyTorch at the cost of the bare loop.
+"""A Keras-style train loop for PyTorch close to the bare loop in cost.
 
 The public names are those of `tt_loop.api`.
 """
