@@ -18,10 +18,12 @@ _SNAPSHOT = 32 << 20
 
 
 def mirror(folder_path: Path | str, store: BlobStore, prefix: str = "") -> int:
-    """Upload every file of a run that the store does not have yet; never deletes anything.
+    """Upload every file of a run that the store does not have yet.
 
-    A directory's ``MANIFEST.json`` goes after its other files, the run's own last of all, and only
-    when nothing that it lists has failed: who finds a manifest in the store finds its files.
+    A file that is gone here stays in the store. Only a seal is removed there: that of a run which
+    has no seal here, because it goes on. A directory's ``MANIFEST.json`` goes after its other
+    files, the run's own last of all, and only when nothing that it lists has failed: who finds a
+    manifest in the store finds its files.
 
     Args:
         folder_path: The run; it may still be written to.
@@ -37,8 +39,12 @@ def mirror(folder_path: Path | str, store: BlobStore, prefix: str = "") -> int:
     root = Path(folder_path).absolute()
     failures: dict[Path, Exception] = {}
     uploaded = 0
-    if not (root / _manifest.NAME).exists():  # the run goes on: a seal that is there is of the past
-        _remove_seal(store, _key(root, root / _manifest.NAME, prefix), failures)
+    seal = root / _manifest.NAME
+    if not seal.exists():
+        try:
+            store.delete(_key(root, seal, prefix))
+        except Exception as error:  # as for any file below
+            failures[root] = error
     for path in _in_order(root):
         if path.name == _manifest.NAME and any(path.parent in p.parents for p in failures):
             continue
@@ -46,18 +52,10 @@ def mirror(folder_path: Path | str, store: BlobStore, prefix: str = "") -> int:
             uploaded += _upload(store, _key(root, path, prefix), path)
         except Exception as error:  # whatever a store raises, the other files are tried
             failures[path] = error
-    gone = [path for path in failures if path.is_absolute() and not path.exists()]
-    failures = {path: error for path, error in failures.items() if path not in gone}
+    failures = {path: error for path, error in failures.items() if path.exists()}
     if failures:
         raise UploadError(_message(root, store, failures))
     return uploaded
-
-
-def _remove_seal(store: BlobStore, key: str, failures: dict[Path, Exception]) -> None:
-    try:
-        store.delete(key)
-    except Exception as error:  # as for any file
-        failures[Path(_manifest.NAME)] = error
 
 
 def _in_order(root: Path) -> Iterator[Path]:
@@ -91,6 +89,5 @@ def _snapshot(path: Path) -> tuple[Path | bytes, str]:
 
 
 def _message(root: Path, store: BlobStore, failures: dict[Path, Exception]) -> str:
-    names = {p: p.relative_to(root) if p.is_absolute() else p for p in failures}
-    lines = "".join(f"\n  {names[path]}: {error}" for path, error in failures.items())
+    lines = "".join(f"\n  {path.relative_to(root)}: {error}" for path, error in failures.items())
     return f"{len(failures)} files of {root.name} did not reach {store.url}; call again:{lines}"
