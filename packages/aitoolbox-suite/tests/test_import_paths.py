@@ -41,21 +41,38 @@ PATHS = {
         "tt_experiment.api": ["ModelCheckpoint", "ModelTrainEndSave"]
     },
     "experiment.core_metrics.classification": {
-        "tt_metrics.api": ["AccuracyMetric", "F1ScoreMetric", "PrecisionMetric", "RecallMetric"]
+        "tt_metrics.api": [
+            "AccuracyMetric",
+            "F1ScoreMetric",
+            "PrecisionMetric",
+            "PrecisionRecallCurveAUCMetric",
+            "ROCAUCMetric",
+            "RecallMetric",
+        ]
     },
     "experiment.core_metrics.regression": {
         "tt_metrics.api": ["MeanAbsoluteErrorMetric", "MeanSquaredErrorMetric"]
     },
     "experiment.result_package.abstract_result_packages": {
-        "tt_metrics.api": ["AbstractResultPackage"]
+        "tt_metrics.api": [
+            "AbstractResultPackage",
+            "MultipleResultPackageWrapper",
+            "PreCalculatedResultPackage",
+        ]
     },
     "experiment.result_package.basic_packages": {
         "tt_metrics.api": [
+            "BinaryClassificationResultPackage",
             "ClassificationResultPackage",
             "GeneralResultPackage",
             "RegressionResultPackage",
         ]
     },
+    "experiment.result_package.torch_metrics_packages": {"tt_metrics.api": ["TorchMetricsPackage"]},
+    "experiment.result_package.hf_evaluate_packages": {
+        "tt_metrics.api": ["HFEvaluateResultPackage"]
+    },
+    "experiment.core_metrics.abstract_metric": {"tt_metrics.api": ["AbstractBaseMetric"]},
     "nlp.core.vocabulary": {"tt_nlp.api": ["Vocabulary"]},
     "nlp.experiment_evaluation.NLP_metrics": {
         "tt_nlp.api": ["ExactMatchTextMetric", "F1TextMetric", "PerplexityMetric"]

@@ -5,13 +5,15 @@ import doctest
 import numpy as np
 import pytest
 
-import tt_metrics._metric
-import tt_metrics._package
-import tt_metrics._whole
+import tt_metrics._core.metric
+import tt_metrics._core.whole
+import tt_metrics._packages.base
 from tt_metrics.api import AbstractBaseMetric, Confusion, Metric, MetricTypeError
 
 
-@pytest.mark.parametrize("module", [tt_metrics._metric, tt_metrics._whole, tt_metrics._package])
+@pytest.mark.parametrize(
+    "module", [tt_metrics._core.metric, tt_metrics._core.whole, tt_metrics._packages.base]
+)
 def test_the_examples_in_the_docstrings(module):
     names = {"Confusion": Confusion}
     result = doctest.testmod(module, extraglobs=names)
@@ -87,3 +89,22 @@ def test_a_metric_of_ones_own_needs_a_state_and_a_function():
 
     assert ErrorRate([0, 1], [1, 1]) == 0.5
     assert ErrorRate.from_state(ErrorRate([0, 1], [1, 1]).state) == 0.5
+
+
+def test_drawing_from_whole_data_leaves_the_metric_alone():
+    class MeanMiss(AbstractBaseMetric):
+        def __init__(self, y_true, y_predicted):
+            super().__init__(y_true, y_predicted, "Mean_miss")
+
+        def calculate_metric(self):
+            self.metric_result = float(np.abs(self.y_true - self.y_predicted).mean())
+
+    predicted = np.linspace(0, 1, 50)
+    metric = MeanMiss(np.zeros(50), predicted)
+    low, high = metric.ci(n_resamples=200)
+    assert 0.3 < low < 0.5 < high < 0.7
+    assert metric == 0.5
+    assert metric.y_predicted is predicted
+    assert metric.of(MeanMiss([1.0], [3.0])._state) == 2.0
+    texts = Longest(["a", "bcd"], ["ef", "g"])
+    assert list(texts.ci(n_resamples=50)) == [2, 3]

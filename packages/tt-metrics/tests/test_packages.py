@@ -1,4 +1,7 @@
-"""Result packages."""
+"""Result packages: those of one's own, and those made of metrics."""
+
+import json
+import pickle
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from tt_metrics.api import (
     AbstractBaseMetric,
     AbstractResultPackage,
     AccuracyMetric,
+    BinaryClassificationResultPackage,
     ClassificationResultPackage,
     Confusion,
     F1ScoreMetric,
@@ -18,6 +22,7 @@ from tt_metrics.api import (
     MetricTypeError,
     NoDataError,
     PrecisionMetric,
+    RecallMetric,
     RegressionResultPackage,
 )
 
@@ -58,6 +63,12 @@ def test_no_results_before_there_is_data():
         Misses("mine").get_results()
     with pytest.raises(NoDataError, match="Accuracy must see data"):
         ClassificationResultPackage().get_results()
+    package = ClassificationResultPackage()
+    package.prepare_result_package([1], [1])
+    package.reset()
+    assert package.y_true is package.y_predicted is package.results_dict is None
+    with pytest.raises(NoDataError, match="Accuracy must see data"):
+        package.get_results()
 
 
 def test_data_stays_what_it_is_without_np_array():
@@ -94,6 +105,11 @@ def test_doubtful_content_is_a_warning_or_strictly_an_error(results, hyperparame
     [
         (ClassificationResultPackage(), "ClassificationResult", {"Accuracy": 0.5}),
         (
+            BinaryClassificationResultPackage(),
+            "BinaryClassificationResult",
+            {"Accuracy": 0.5, "ROC_AUC": 0.5, "PrecisionRecall_AUC": 0.75, "F1_score": 2 / 3},
+        ),
+        (
             RegressionResultPackage(),
             "RegressionResult",
             {"Mean_squared_error": 0.5, "Mean_absolute_error": 0.5},
@@ -109,7 +125,8 @@ def test_ready_packages(package, name, results):
     for _ in range(2):  # using it again changes neither name nor results
         package.prepare_result_package([0, 1], [1, 1])
         assert package.pkg_name == name
-        assert package.get_results() == package.compute() == results
+        assert package.compute() == package.get_results()
+        assert package.get_results() == pytest.approx(results, rel=1e-15)
 
 
 def test_batches_give_what_whole_predictions_give():
@@ -126,25 +143,63 @@ def test_batches_give_what_whole_predictions_give():
 
 def test_metrics_that_need_the_same_state_share_it():
     class Counted(Confusion):
-        updates = 0
+        batches = 0
 
-        def update(self, y_true, y_predicted, /):
-            Counted.updates += 1
-            super().update(y_true, y_predicted)
+        def measured(self, y_true, y_predicted, weight=None, /):
+            Counted.batches += 1
+            return super().measured(y_true, y_predicted, weight)
 
-    class First(AccuracyMetric):
+    class First(PrecisionMetric):
         def make_state(self):
             return Counted()
 
-    class Second(PrecisionMetric):
+    class Second(RecallMetric):
         def make_state(self):
             return Counted()
 
     package = GeneralResultPackage([First, Second])
     package.update([0, 1], [1, 1])
-    assert Counted.updates == 1
-    assert package.get_results() == {"Accuracy": 0.5, "Precision": 0.5}
+    assert Counted.batches == 1
+    assert package.get_results() == {"Precision": 0.5, "Recall": 1.0}
     assert len(package.state["data"]) == 1
+
+
+def test_a_larger_state_serves_in_place_of_a_smaller_one():
+    alone, together = (
+        GeneralResultPackage(metrics)
+        for metrics in ([AccuracyMetric], [AccuracyMetric, F1ScoreMetric(average="macro")])
+    )
+    for package in (alone, together):
+        package.update([0, 1, 2], [0, 2, 2])
+        assert package.get_results()["Accuracy"] == 2 / 3
+        assert len(package.state["data"]) == 1
+
+
+def test_a_state_that_is_replaced_itself_serves_nobody():
+    class Small(Confusion):
+        key = ("small",)
+
+    class Middle(Confusion):
+        key = ("middle",)
+
+    class OnSmall(PrecisionMetric):
+        def make_state(self):
+            return Small()
+
+        def served_by(self):
+            return Middle.key
+
+    class OnMiddle(RecallMetric):
+        def make_state(self):
+            return Middle()
+
+        def served_by(self):
+            return self.__class__.__base__().make_state().key
+
+    package = GeneralResultPackage([OnSmall, OnMiddle, F1ScoreMetric])
+    package.update([0, 1], [1, 1])
+    assert package.get_results() == {"Precision": 0.5, "Recall": 1.0, "F1_score": 2 / 3}
+    assert len(package.state["data"]) == 2  # the small one's own, and the large one for both others
 
 
 def test_the_metrics_that_were_given_are_left_alone():
@@ -225,8 +280,11 @@ def test_states_of_other_packages_are_refused():
     package = ClassificationResultPackage()
     with pytest.raises(MetricStateError, match="packages with the same metrics"):
         package.merge(RegressionResultPackage().state)
-    with pytest.raises(MetricStateError, match="the entry 'keys'"):
+    with pytest.raises(MetricStateError, match="must be a dict with the entry"):
         package.merge({})
+    newer = package.state | {"format": 99}
+    with pytest.raises(MetricStateError, match="newer tt-metrics"):
+        package.merge(newer)
 
 
 def test_results_follow_what_comes_after():
@@ -238,3 +296,84 @@ def test_results_follow_what_comes_after():
     assert package.get_results() == {"Accuracy": 0.5}
     package.update([1, 1], [0, 0])
     assert package.compute() == {"Accuracy": 2 / 6}
+
+
+def test_the_binary_package_against_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    draw = np.random.default_rng(3)
+    y = draw.integers(0, 2, 300)
+    p = np.clip(draw.normal(0.4 + 0.2 * y, 0.3), 0, 1).round(2)
+    package = BinaryClassificationResultPackage(0.6)
+    package.prepare_result_package(y, p)
+    precision, recall, _ = sklearn.precision_recall_curve(y, p)
+    expected = {
+        "Accuracy": sklearn.accuracy_score(y, p >= 0.6),
+        "ROC_AUC": sklearn.roc_auc_score(y, p),
+        "PrecisionRecall_AUC": sklearn.auc(recall, precision),
+        "F1_score": sklearn.f1_score(y, p >= 0.6),
+    }
+    assert package.get_results() == pytest.approx(expected, rel=1e-12)
+
+
+def test_padding_weights_and_repeated_samples():
+    package = GeneralResultPackage([AccuracyMetric, MeanSquaredErrorMetric])
+    package.update([1, 0], [1, 1], valid=[True, False])
+    assert package.get_results() == {"Accuracy": 1.0, "Mean_squared_error": 0.0}
+    package.reset()
+    package.update([1, 0], [1, 1], weight=[3, 1])
+    assert package.get_results() == {"Accuracy": 0.75, "Mean_squared_error": 0.25}
+    package.reset()
+    package.update([1, 0], [1, 1], sample_ids=[7, 8])
+    package.update([0, 1], [1, 1], sample_ids=[8, 9])
+    assert package.get_results()["Accuracy"] == 2 / 3
+
+
+def test_its_metrics_are_over_all_data_and_have_intervals():
+    package = GeneralResultPackage([AccuracyMetric, F1ScoreMetric])
+    package.update([0, 1, 1], [0, 1, 0])
+    accuracy, f1 = package.metrics
+    assert (accuracy.count, f1.count) == (3, 3)
+    assert accuracy == 2 / 3
+    assert accuracy.ci() == AccuracyMetric([0, 1, 1], [0, 1, 0]).ci()
+    package.update([1], [1])
+    assert [metric.count for metric in package.metrics] == [4, 4]
+
+
+def test_kept_items_reach_the_metrics():
+    package = GeneralResultPackage([MeanSquaredErrorMetric]).keep_items()
+    package.update([1.0, 2.0], [1.0, 4.0])
+    package.update([0.0], [1.0])
+    (metric,) = package.metrics
+    np.testing.assert_array_equal(metric.items.y_true, [1.0, 2.0, 0.0])
+    assert metric.ci(n_resamples=200).low < metric < metric.ci(n_resamples=200).high
+
+
+def test_what_was_added_outlives_the_next_batch_but_not_the_next_evaluation():
+    package = ClassificationResultPackage()
+    package.update([1], [1])
+    package += {"loss": 0.5}
+    package.update([1], [0])
+    assert package.get_results() == {"Accuracy": 0.5, "loss": 0.5}
+    package.merge(package.state)
+    assert package.get_results() == {"Accuracy": 0.5, "loss": 0.5}
+    package.prepare_result_package([1], [1])
+    assert package.get_results() == {"Accuracy": 1.0}
+
+
+def test_states_of_packages_survive_json_keys():
+    package = GeneralResultPackage([F1ScoreMetric(labels=[3, 5])])
+    package.update([3, 5], [5, 5])
+    state = package.state
+    state["keys"] = json.loads(json.dumps(state["keys"]))
+    other = GeneralResultPackage([F1ScoreMetric(labels=[3, 5])])
+    other.merge(state)
+    assert other.get_results() == package.get_results()
+
+
+def test_a_package_goes_through_pickle():
+    package = GeneralResultPackage([AccuracyMetric, F1ScoreMetric])
+    package.update([0, 1], [1, 1])
+    again = pickle.loads(pickle.dumps(package))
+    again.update([1], [1])
+    package.update([1], [1])
+    assert again.get_results() == package.get_results()

@@ -1,5 +1,7 @@
 """A metric used as the value it stands for."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -126,10 +128,12 @@ def test_states_of_other_metrics_or_settings_are_refused(accuracy):
     for other in (AccuracyMetric(positive_class_thresh=0.7), MeanAbsoluteErrorMetric()):
         with pytest.raises(MetricStateError, match="one metric with the same settings"):
             accuracy.merge(other.state)
-    with pytest.raises(MetricStateError, match="the entry 'metric'; AccuracyMetric came"):
+    with pytest.raises(MetricStateError, match="the entry 'format'; AccuracyMetric came"):
         accuracy.merge(accuracy)
-    with pytest.raises(MetricStateError, match=r"the entry 'metric'; the keys \['data'\] came"):
-        accuracy.merge({"data": {}})
+    with pytest.raises(MetricStateError, match=r"the entry 'metric'; the keys \['format'\] came"):
+        accuracy.merge({"format": 1})
+    with pytest.raises(MetricStateError, match=r"of format 1 or before; 2 came.*upgrade"):
+        accuracy.merge(accuracy.state | {"format": 2})
 
 
 def test_from_state_keeps_settings_and_name():
@@ -138,3 +142,11 @@ def test_from_state_keeps_settings_and_name():
     again = F1ScoreMetric.from_state(metric.state)
     assert again.compute() == metric.compute()
     assert again.settings == metric.settings
+
+
+def test_settings_of_nan_are_equal_also_after_a_trip():
+    metric = F1ScoreMetric([0, 1], [0, 0], average="macro", zero_division=float("nan"))
+    state = pickle.loads(pickle.dumps(metric.state))
+    metric.merge(state)
+    assert metric.count == 4
+    assert F1ScoreMetric.from_state(state) == 1 / 3

@@ -62,9 +62,9 @@ class PerplexityMetric(Metric[TokenLoss]):
         """Summed loss and tokens."""
         return TokenLoss()
 
-    def update(self, batch_losses: Any, token_counts: Any = None, /) -> None:
-        """Take in the losses of one or more batches."""
-        super().update(batch_losses, token_counts)
+    def update(self, batch_losses: Any, token_counts: Any = None, /, **options: Any) -> None:
+        """Take in the losses of one or more batches; options as for every metric."""
+        super().update(batch_losses, token_counts, **options)
 
     def result_of(self, state: TokenLoss) -> float:
         """The formula; infinite where it is beyond float64."""

@@ -1,5 +1,19 @@
 """Metrics of classification."""
 
-from tt_metrics.api import AccuracyMetric, F1ScoreMetric, PrecisionMetric, RecallMetric
+from tt_metrics.api import (
+    AccuracyMetric,
+    F1ScoreMetric,
+    PrecisionMetric,
+    PrecisionRecallCurveAUCMetric,
+    RecallMetric,
+    ROCAUCMetric,
+)
 
-__all__ = ["AccuracyMetric", "F1ScoreMetric", "PrecisionMetric", "RecallMetric"]
+__all__ = [
+    "AccuracyMetric",
+    "F1ScoreMetric",
+    "PrecisionMetric",
+    "PrecisionRecallCurveAUCMetric",
+    "ROCAUCMetric",
+    "RecallMetric",
+]

@@ -1,9 +1,15 @@
 """Result packages of classification and regression."""
 
 from tt_metrics.api import (
+    BinaryClassificationResultPackage,
     ClassificationResultPackage,
     GeneralResultPackage,
     RegressionResultPackage,
 )
 
-__all__ = ["ClassificationResultPackage", "GeneralResultPackage", "RegressionResultPackage"]
+__all__ = [
+    "BinaryClassificationResultPackage",
+    "ClassificationResultPackage",
+    "GeneralResultPackage",
+    "RegressionResultPackage",
+]

@@ -1,0 +1,5 @@
+"""What metrics of your own inherit from."""
+
+from tt_metrics.api import AbstractBaseMetric
+
+__all__ = ["AbstractBaseMetric"]

@@ -1,0 +1,1 @@
+"""Metrics on the order that scores give."""
