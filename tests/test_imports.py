@@ -14,6 +14,7 @@ MAY_LOAD = {
     "tt_cloud.api": [],
     "tt_metrics": ["numpy"],
     "tt_metrics.api": ["numpy"],
+    "tt_metrics.distributed": ["numpy", "torch", "torch.distributed"],
     "tt_nlp": ["numpy", "tt_metrics.api"],
     "tt_nlp.api": ["numpy", "tt_metrics.api"],
     "tt_loop": ["numpy", "torch", "tqdm"],
