@@ -45,7 +45,7 @@ P = np.where(DRAW.random(ITEMS) < 0.6, Y, DRAW.integers(0, 4, ITEMS))
 TRUTH, GUESS = DRAW.normal(1e3, 1, (2, ITEMS))
 WEIGHT = DRAW.random(ITEMS)
 NAMES = np.array(["ant", "bee", "cat", "dodo"])
-CUTS = {2: [0, 3, 41], 3: [0, 5, 41, 41]}  # the last of three sees nothing
+CUTS = {2: [0, 0, 41], 3: [0, 5, 41, 41]}  # the first of two and the last of three see nothing
 
 
 class RightOnes(Metric[Confusion]):

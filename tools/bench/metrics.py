@@ -252,10 +252,15 @@ def difference(ours: Any, theirs: Any) -> str:
     """How far a result is from scikit-learn's, relative to it."""
     if isinstance(ours, dict):
         pairs = [(ours[key], theirs[key]) for key in theirs]
-        return max((difference(*pair) for pair in pairs), key=lambda text: float(text or 0))
+        return max((difference(*pair) for pair in pairs), key=distance)
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     off = float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-300)))
-    return f"{off:.0e}" if off > 1e-12 else ""
+    return "" if off <= 1e-12 else f"{off:.0e}"  # nan is not near either
+
+
+def distance(text: str) -> tuple[bool, float]:
+    """To sort by: nan last."""
+    return text == "nan", float(text or 0)
 
 
 def compared(cases: Iterator[Case], rounds: int) -> None:

@@ -170,12 +170,9 @@ def test_settings_that_mean_nothing(metric, settings, rule):
 
 
 def test_items_that_weigh_nothing():
-    metric = BalancedAccuracyMetric()
-    metric.update([0, 1], [0, 1], weight=[0, 0])
-    with pytest.raises(NoDataError, match="weigh nothing"):
-        metric.get_metric()
-    assert of(MatthewsCorrelationMetric, [0, 1], [0, 1], [0, 0]) == 0
-    assert math.isnan(of(CohenKappaMetric, [0, 1], [0, 1], [0, 0]))
+    for make in (BalancedAccuracyMetric, MatthewsCorrelationMetric, CohenKappaMetric):
+        with pytest.raises(NoDataError, match="weigh nothing"):
+            of(make, [0, 1], [0, 1], [0, 0])
     assert of(ConfusionMatrixMetric, [0], [0], [0], normalize="all")["0"]["0"] == 0
 
 
@@ -183,6 +180,14 @@ class Labels(MetricContract):
     def batches(self):
         draw = np.random.default_rng(1)
         return [(draw.integers(0, 4, n), draw.integers(0, 4, n)) for n in (5, 1, 40, 8)]
+
+
+def test_a_label_whose_items_weigh_nothing_has_no_place():
+    y, p, weight = [0, 1, 2, 3, 0, 2], [0, 1, 3, 2, 2, 2], [1, 0, 1, 1, 1, 1]
+    metric, left_out = CohenKappaMetric(weights="linear"), CohenKappaMetric(weights="linear")
+    metric.update(y, p, weight=weight)
+    left_out.update([0, 2, 3, 0, 2], [0, 3, 2, 2, 2])
+    assert metric.metric_result == left_out.metric_result
 
 
 class TestBalancedAccuracy(Labels):

@@ -198,11 +198,18 @@ def test_states_merge_where_nan_went_through_a_file():
         ({"zero_division": None}, "or nan; it is None"),
         ({"beta": -1}, "at least 0; it is -1"),
         ({"beta": math.inf}, "at least 0; it is inf"),
+        ({"beta": "2"}, "beta must be a number of at least 0; it is '2'"),
     ],
 )
 def test_settings_that_mean_nothing(settings, rule):
     with pytest.raises(MetricInputError, match=rule):
         FBetaScoreMetric(**settings)
+
+
+def test_a_label_whose_items_weigh_nothing_does_not_occur():
+    metric = F1ScoreMetric(average="macro")
+    metric.update(["a", "b", "c"], ["a", "b", "a"], weight=[1, 1, 0])
+    assert metric.metric_result == 1.0
 
 
 def test_binary_names_the_third_label():

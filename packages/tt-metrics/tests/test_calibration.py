@@ -5,8 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
-import torchmetrics.functional.classification as peer
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
@@ -75,6 +73,8 @@ def test_several_labels(norm, n, classes, seed):
 
 @NORMS
 def test_torchmetrics(norm):
+    torch = pytest.importorskip("torch", reason="torch is not among the requirements")
+    peer = pytest.importorskip("torchmetrics.functional.classification")
     draw = torch.Generator().manual_seed(0)
     p = torch.rand(3000, generator=draw)
     y = (torch.rand(3000, generator=draw) < p**2).long()
@@ -164,8 +164,10 @@ def test_bad_input():
         MetricInputError, match=r"probabilities in \[0, 1\]; it holds 2.0 at index 1"
     ):
         CalibrationErrorMetric([0, 1], [0.5, 2.0])
-    with pytest.raises(MetricInputError, match="num_bins must be at least 1; it is 0"):
-        CalibrationErrorMetric(num_bins=0)
+    for num_bins in (0, 2.7, True, "5"):
+        rule = f"num_bins must be a whole number of at least 1; it is {num_bins!r}"
+        with pytest.raises(MetricInputError, match=rule):
+            CalibrationErrorMetric(num_bins=num_bins)
     with pytest.raises(MetricInputError, match="norm must be one of l1, l2, max; it is 'l3'"):
         CalibrationErrorMetric(norm="l3")
     with pytest.raises(NoDataError, match="all 1 weigh nothing"):

@@ -336,7 +336,9 @@ def test_top_k_in_blocks():
 @pytest.mark.parametrize(
     ("settings", "scores", "rule"),
     [
-        ({"k": 0}, None, "k must be at least 1; it is 0"),
+        ({"k": 0}, None, "k must be a whole number of at least 1; it is 0"),
+        ({"k": 1.5}, None, "k must be a whole number of at least 1; it is 1.5"),
+        ({"k": True}, None, "k must be a whole number of at least 1; it is True"),
         ({"k": 3, "num_classes": 3}, None, "less than the number of classes, 3; it is 3"),
         ({"k": 3}, [[0.1, 0.2, 0.3]], "less than the number of classes, 3; it is 3"),
         ({"k": 1}, [0.5], r"shape \(n, K\); their shape is \(1,\)"),

@@ -111,6 +111,13 @@ class TestClassification:
             assert "Log_loss" not in found
             assert found["Accuracy"] == oracle.accuracy_score(y, scores.argmax(1))
 
+    def test_rounded_probabilities_have_a_note(self, score, write, wines):
+        y, scores = wines
+        files = write("y.csv", y), write("p.csv", *scores.T.round(2))
+        out, err = score("classification", *files, "--resamples", "0")
+        assert "Log_loss" not in out
+        assert "left out Log_loss: y_predicted must have rows that sum to 1" in err
+
     @pytest.mark.parametrize("names", [["red", "rosé", "white"], ["10", "20", "30"]])
     def test_columns_are_known_by_the_names_of_the_labels(self, numbers, write, wines, names):
         y, scores = wines
@@ -130,7 +137,7 @@ class TestClassification:
     def test_names_that_are_no_labels_leave_the_order_of_columns(self, numbers, write, wines):
         y, scores = wines
         pred = write("p.csv", *scores.T, header=["p_2", "p_0", "p_1"])
-        found = numbers("classification", write("y.csv", y), pred)
+        found = numbers("classification", write("y.csv", y), f"{pred}:p_2,p_0,p_1")
         assert found["Accuracy"] == oracle.accuracy_score(y, scores.argmax(1))
 
     def test_metrics_by_name_and_average(self, numbers, write, wines):
@@ -191,6 +198,33 @@ class TestBinary:
         assert "ROC_AUC" not in found
         found = numbers("binary", f"{true}:truth", write("s.csv", s), *positive)
         assert found["ROC_AUC"] == near(oracle.roc_auc_score(y, s))
+
+    @pytest.mark.parametrize(
+        ("true", "pred", "options", "message"),
+        [
+            (
+                [1, 2, 2],
+                [1, 2, 3],
+                ["--positive", "2"],
+                "one of 1, 2; 3 came. Name all in --labels",
+            ),
+            ([0, 1, 1], [-1, 1, 1], [], "one of 0, 1; -1 came"),
+            ([0, 1, 1], ["a", "b", "b"], [], "one of 0, 1; 'a' came"),
+            (["a", "b"], ["a", "c"], ["--positive", "b"], "one of 'a', 'b'; 'c' came"),
+            ([0, 1], [0, 1], ["--labels", "5,6"], "all labels of .*y.csv; 0 is not in it"),
+            (["a", "b"], ["a", "b"], ["--labels", "a,x", "--positive", "a"], "'b' is not in it"),
+            ([1, 2], [1, 2], ["--positive", "b"], "--positive must be numbers as the targets are"),
+        ],
+    )
+    def test_unknown_labels_are_no_scores(self, fails, write, true, pred, options, message):
+        files = "--true", write("y.csv", true), "--pred", write("p.csv", pred)
+        options = [*options, "--no-header"]
+        assert re.search(message, fails("--task", "binary", *files, *options))
+
+    def test_labels_that_targets_lack_are_listed(self, numbers, write):
+        files = write("y.csv", [1, 2, 2, 1]), write("p.csv", [1, 2, 3, 2])
+        found = numbers("binary", *files, "--positive", "2", "--labels", "1,2,3")
+        assert found["Precision"] == found["Recall"] == found["Accuracy"] == 0.5
 
     def test_one_label_against_all_others(self, numbers, write, wines):
         y, scores = wines
@@ -259,6 +293,53 @@ class TestOtherTasks:
         assert found == near({"NDCG_3": oracle.ndcg_score(y, s, k=3)})
 
 
+class TestColumnsThatNobodyChose:
+    @pytest.mark.parametrize(
+        ("task", "true", "pred", "message"),
+        [
+            ("regression", "id,y\n7,0.5\n8,1\n", "id,y\n7,1\n8,1\n", "it has 'id', 'y'. Choose"),
+            ("regression", "0.5\n1\n", "1,0.5\n2,0.7\n", "it has '1', '2'. Choose with :COLUMN"),
+            ("retrieval", "id,y\n7,0.5\n8,1\n", "id,y\n7,1\n8,1\n", "it has 'id', 'y'. Choose"),
+            ("classification", "0\n1\n", "id,score\n7,0.5\n8,0.7\n", "called as the labels are"),
+            ("classification", "a\nb\na\n", "id,a,b\n0,1,0\n1,0,1\n2,1,0\n", "'id', 'a', 'b'"),
+            ("classification", "1.5\n2\n", "id,score\n7,0.5\n8,0.7\n", "called as the labels are"),
+            ("binary", "0\n1\n", "id,score\n7,0.5\n8,0.7\n", "must be one column"),
+        ],
+    )
+    def test_are_an_error(self, fails, tmp_path, task, true, pred, message):
+        for name, text in (("y.csv", true), ("p.csv", pred)):
+            (tmp_path / name).write_text(text)
+        files = "--true", str(tmp_path / "y.csv"), "--pred", str(tmp_path / "p.csv")
+        assert message in fails("--task", task, *files)
+
+    def test_fields_of_json_lines_too(self, fails, tmp_path):
+        path = tmp_path / "a.jsonl"
+        path.write_text('{"id": 1, "y": 2}\n{"id": 2, "y": 4}\n')
+        files = "--true", str(path), "--pred", str(path)
+        assert "it has 'id', 'y'" in fails("--task", "regression", *files)
+
+    def test_chosen_ones_and_arrays_are_taken(self, numbers, write, tmp_path):
+        draw = np.random.default_rng(0)
+        y, p = draw.normal(size=(2, 20, 2))
+        np.save(tmp_path / "p.npy", p)
+        true = write("y.csv", range(20), *y.T, header=["id", "a", "b"]) + ":a,b"
+        unnamed = write("p.csv", *p.T) + ":1,2"
+        for pred in (str(tmp_path / "p.npy"), unnamed):
+            found = numbers("regression", true, pred, "--metrics", "mean_squared_error")
+            assert found == near({"Mean_squared_error": oracle.mean_squared_error(y, p)})
+
+    def test_a_column_may_be_of_a_class_that_no_target_has(self, numbers, write, wines):
+        y, scores = wines
+        y, scores = y[y < 2], scores[y < 2]
+        pred = write("p.csv", *scores.T, header=["0", "1", "2"])
+        found = numbers("classification", write("y.csv", y, header=["label"]), pred, "--header")
+        assert found["Accuracy"] == oracle.accuracy_score(y, scores.argmax(1))
+        true = write("z.csv", np.array(["a", "b", "c"])[y])
+        pred = write("p.csv", *scores.T, header=["a", "b", "c"])
+        found = numbers("classification", true, pred, "--labels", "a,b,c")
+        assert found["Accuracy"] == oracle.accuracy_score(y, scores.argmax(1))
+
+
 class TestIds:
     def test_bring_rows_together(self, numbers, write):
         true = write("y.csv", ["u", "v", "w"], [0, 1, 2], header=["id", "y"])
@@ -284,6 +365,26 @@ class TestComparison:
             assert found["p_value"] == outcome.p_value
             assert [found["low"], found["high"]] == [*outcome.interval]
             assert found["test"] == "randomization"
+
+    def test_takes_the_test_that_fits(self, score, write, tumours):
+        y, one, two = tumours
+        files = write("y.csv", y), write("one.csv", one), "--compare", write("two.csv", two)
+        for options in ([], ["--test", "auto"]):
+            options = [*options, "--metrics", "roc_auc,accuracy", "--resamples", "50"]
+            out, _ = score("binary", *files, *options, "--format", "csv")
+            rows = csv.DictReader(io.StringIO(out))
+            assert [row["test"] for row in rows] == ["delong", "randomization"]
+
+    def test_without_drawn_intervals_draws_as_compare_does(self, score, write, tumours):
+        y, one, two = tumours
+        files = write("y.csv", y), write("one.csv", one), "--compare", write("two.csv", two)
+        options = "--metrics", "f1_score", "--resamples", "0", "--format", "json"
+        content = json.loads(score("binary", *files, *options)[0])
+        (row,) = content["systems"][0]["sections"][0]["numbers"]
+        assert row["low"] is None
+        outcome = compare(F1ScoreMetric(y, one), F1ScoreMetric(y, two))
+        assert content["comparisons"][0]["signature"] == outcome.signature
+        assert content["comparisons"][0]["p_value"] == outcome.p_value
 
     @pytest.mark.parametrize("form", ["text", "markdown", "html"])
     def test_stands_side_by_side(self, score, write, tumours, form):
@@ -373,6 +474,46 @@ class TestFormats:
         assert score("classification", *files, *options) == ("", "")
         assert path.read_text() == report.to_markdown()
 
+    def test_a_file_that_was_there_is_replaced_behind_its_link(self, score, files, tmp_path):
+        (tmp_path / "out.txt").write_text("old")
+        (tmp_path / "out.txt").chmod(0o640)
+        (tmp_path / "link.txt").symlink_to("out.txt")
+        before = {path.name for path in tmp_path.iterdir()}
+        options = "--metrics", "accuracy", "--output", str(tmp_path / "link.txt")
+        score("classification", *files, *options)
+        assert "Accuracy" in (tmp_path / "out.txt").read_text()
+        assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o640
+        assert (tmp_path / "link.txt").is_symlink()
+        assert {path.name for path in tmp_path.iterdir()} == before
+
+    def test_a_failed_write_leaves_what_was_there(self, fails, files, tmp_path, monkeypatch):
+        def full(self, *arguments, **settings):
+            self.write_bytes(b"half")
+            raise OSError(28, "No space left on device", str(self))
+
+        (tmp_path / "out.txt").write_text("old")
+        before = {path.name for path in tmp_path.iterdir()}
+        monkeypatch.setattr("pathlib.Path.write_text", full)
+        arguments = "--true", files[0], "--pred", files[1], "--output", str(tmp_path / "out.txt")
+        message = fails("--task", "classification", *arguments, "--metrics", "accuracy")
+        assert message.endswith("out.txt: No space left on device\n")
+        assert (tmp_path / "out.txt").read_text() == "old"
+        assert {path.name for path in tmp_path.iterdir()} == before
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_an_input_is_never_overwritten(self, fails, write, tmp_path, place):
+        inputs = [write(name, [0, 1, 1]) for name in ("y.csv", "p.csv", "q.csv")]
+        (tmp_path / "link").symlink_to(inputs[place])
+        true, pred, other = (f"{path}:1" for path in inputs)
+        files = "--true", true, "--pred", pred, "--compare", other
+        for output in (inputs[place], str(tmp_path / "link")):
+            message = fails("--task", "regression", *files, "--output", output)
+            assert "--output must not be a file that is read" in message
+        assert (tmp_path / inputs[place]).read_text() == "0\n1\n1\n"
+
+    def test_a_device_is_written_to(self, score, files):
+        assert score("classification", *files, "--output", "/dev/null") == ("", "")
+
     def test_intervals_are_as_they_were_asked_for(self, score, files, wines):
         options = "--metrics", "f1_score", "--resamples", "100", "--seed", "5"
         out, _ = score(
@@ -389,9 +530,8 @@ class TestErrors:
         [
             (["--metrics", "acuracy"], "A metric must be one of Accuracy, .*; 'acuracy' came"),
             (["--metrics", "accuracy,"], "A metric must be one of .*; '' came"),
-            (["--threshold", "2"], "A threshold must be above 0 and at most 1"),
             (["--confidence", "95"], "confidence must be between 0 and 1"),
-            (["--labels", "a,b"], "--labels must be numbers as the targets are; a, b came"),
+            (["--labels", "a,b"], "--labels must be numbers as the targets are; a came"),
             (["--labels", "0,1"], "must be one of the labels"),
             (["--output", "no/such/folder/file"], "no/such/folder/file: No such file"),
         ],
@@ -399,6 +539,40 @@ class TestErrors:
     def test_of_options(self, fails, write, options, message):
         files = "--true", write("y.csv", [0, 1, 2]), "--pred", write("p.csv", [0, 1, 1])
         assert re.search(message, fails("--task", "classification", *files, *options))
+
+    @pytest.mark.parametrize(
+        ("task", "option", "message"),
+        [
+            ("regression", ["--positive", "q"], "--positive is for binary; the task is regression"),
+            ("regression", ["--threshold", "0.3"], "--threshold is for binary, multilabel; the"),
+            ("regression", ["--average", "macro"], "--average is for classification, binary, mu"),
+            ("regression", ["--labels", "a"], "--labels is for classification, binary, mult"),
+            ("regression", ["--k", "3"], "--k is for classification, retrieval; the task is reg"),
+            ("classification", ["--positive", "1"], "--positive is for binary; the task is clas"),
+            ("classification", ["--threshold", "0.3"], "--threshold is for binary, multilabel;"),
+            ("binary", ["--k", "3"], "--k is for classification, retrieval; the task is binary"),
+            ("retrieval", ["--average", "micro"], "the task is retrieval"),
+            ("binary", ["--threshold", "2"], "A threshold must be above 0 and at most 1"),
+            ("classification", ["--k", "2"], "--k must be for one of the metrics; Accuracy, .*"),
+            ("binary", ["--test", "auto"], "--test is for two systems; auto came without --comp"),
+        ],
+    )
+    def test_of_options_that_would_be_ignored(self, fails, write, task, option, message):
+        files = "--true", write("y.csv", [0, 1, 1]), "--pred", write("p.csv", [0, 1, 1])
+        assert re.search(message, fails("--task", task, *files, *option))
+
+    def test_of_a_threshold_for_scores(self, fails, write):
+        files = "--true", write("y.csv", [0, 1, 1]), "--pred", write("p.csv", [0.5, 1.5, 2])
+        message = fails("--task", "binary", *files, "--threshold", "0.7")
+        assert "--threshold must be for one of the metrics; ROC_AUC" in message
+
+    @pytest.mark.parametrize("option", [["--resamples", "-5"], ["--seed", "-3"], ["--seed", "1.5"]])
+    def test_of_counts(self, write, capsys, option):
+        path = write("y.csv", [0, 1])
+        with pytest.raises(SystemExit, match="2"):
+            main(["score", "--task", "binary", "--true", path, "--pred", path, *option])
+        expected = f"argument {option[0]}: must be a whole number from 0 up; '{option[1]}' came"
+        assert expected in capsys.readouterr().err
 
     def test_a_missing_file(self, fails, write, tmp_path):
         files = "--true", write("y.csv", [0, 1]), "--pred", str(tmp_path / "p.csv")

@@ -443,6 +443,15 @@ def test_only_one_number_can_be_compared(changed, came):
         compare(metric, metric)
 
 
+@pytest.mark.parametrize("test", ["mcnemar", "delong"])
+def test_what_draws_nothing_does_not_look_at_its_settings(test):
+    kind = AccuracyMetric if test == "mcnemar" else ROCAUCMetric
+    y = np.arange(30) % 2
+    pair = [kind(y, s) for s in np.random.default_rng(0).random((2, 30))]
+    given = compare(*pair, test=test, n_resamples=0, seed=-1)
+    assert given == compare(*pair, test=test)
+
+
 def test_too_many_draws_without_a_result():
     y = np.array([1] + [0] * 20)
     pair = [AveragePrecisionMetric(y, s) for s in np.random.default_rng(0).random((2, 21))]
@@ -453,7 +462,8 @@ def test_too_many_draws_without_a_result():
     assert all(map(math.isnan, swapped.interval))
 
 
-def test_the_example_in_the_docstring():
-    result = doctest.testmod(importlib.import_module("tt_metrics._uncertainty.compare"))
+@pytest.mark.parametrize("module", ["compare", "paired"])
+def test_the_example_in_the_docstring(module):
+    result = doctest.testmod(importlib.import_module(f"tt_metrics._uncertainty.{module}"))
     assert result.attempted > 0
     assert result.failed == 0

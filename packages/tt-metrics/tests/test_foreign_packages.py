@@ -42,12 +42,12 @@ class Collected:
 def test_whole_predictions_need_no_other_process():
     metric = Collected()
     package = TorchMetricsPackage(metric)
-    package.prepare_result_package([1, 2], [1, 3], {"lr": 0.1})
+    package.prepare_result_package(["a", "b"], ["a", "c"], {"lr": 0.1})
     assert package.get_results() == {"Collected_PTLMetrics": 0.5}
     assert metric.distributed_available_fn()
     assert package.pkg_name == "TorchMetricsResult"
     assert package.get_hyperparameters() == {"lr": 0.1}
-    package.update([1], [1])
+    package.update(["a"], ["a"])
     with pytest.raises(AssertionError, match="would wait"):
         package.get_results()
 
@@ -120,6 +120,15 @@ def test_torchmetrics_forgets_when_told():
 def test_what_torchmetrics_cannot_take():
     with pytest.raises(MetricInputError, match="takes tensors; a NumPy array came"):
         TorchMetricsPackage(Collected()).update(np.array([1]), np.array([1]))
+    package = TorchMetricsPackage(Collected())
+    package.prepare_result_package(["a"], ["a"])
+    for y, p in (([0, 1], [0.2, 0.7]), ([[0], [1]], ["a", "b"]), (["a"], (np.float32(0.5),))):
+        with pytest.raises(MetricInputError, match="takes tensors; a list of numbers came"):
+            package.prepare_result_package(y, p)
+    assert package.get_results() == {"Collected_PTLMetrics": 1.0}
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(MetricInputError, match="takes tensors; Series came"):
+        package.update(pandas.Series([1]), pandas.Series([1]))
     with pytest.raises(MetricTypeError, match="methods update, compute, reset; 3 lacks"):
         TorchMetricsPackage(3)
     with pytest.raises(MetricTypeError, match="not a class: Collected came"):

@@ -81,7 +81,10 @@ def test_the_data_is_neither_copied_nor_changed():
         ([[1, 0], [0, 1]], [0, 1], r"y_true must be class labels .* \(2, 2\).*argmax"),
         ([1], [[[0.1]], [[0.2]]], r"their shapes are \(1,\) and \(2, 1\)"),
         ([0], [[[0.1, 0.9]]], r"y_predicted must be class labels .* \(1, 1, 2\)"),
-        ([0, 1], [0.3, 2.0], "y_predicted must be probabilities .* or labels; it holds 0.3 at"),
+        ([0, 1], [0.3, 2.0], "y_predicted must be probabilities .* or labels; it holds 2.0 at"),
+        ([0, 1], [0.5, 1.2], "y_predicted must be probabilities .* or labels; it holds 1.2 at"),
+        ([1e30, 3e30], [2e30, 1e30], r"y_true must be labels below 2\*\*53; it holds 1e\+30"),
+        (np.ma.array([0, 1], mask=[0, 1]), [0, 1], "y_true must have no masked items; 1 are"),
         ([1], None, "y_true and y_predicted must come together; only one did"),
     ],
 )
@@ -90,3 +93,27 @@ def test_what_cannot_be_evaluated(y_true, y_predicted, message):
         AccuracyMetric(y_true, y_predicted)
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, MetricError)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"positive_class_thresh": "a"}, "A threshold must be above 0 and at most 1; it is 'a'"),
+        ({"positive_class_thresh": 0.0}, "A threshold must be above 0 and at most 1; it is 0.0"),
+        ({"num_classes": 2.5}, "num_classes must be a whole number of at least 1; it is 2.5"),
+        ({"num_classes": 0}, "num_classes must be a whole number of at least 1; it is 0"),
+        ({"labels": 5}, "labels must be a list of all labels in their order; 5 came"),
+        ({"labels": {0, 1}}, "labels must be a list of all labels in their order"),
+        ({"labels": "ab"}, "labels must be a list of all labels in their order; 'ab' came"),
+        ({"labels": [0.5, float("nan")]}, "labels must be at least one label, each a number"),
+    ],
+)
+def test_settings_that_mean_nothing(settings, message):
+    with pytest.raises(MetricInputError, match=message):
+        AccuracyMetric(**settings)
+
+
+def test_sparse_tensors_are_named():
+    torch = pytest.importorskip("torch", reason="torch is not among the requirements")
+    with pytest.raises(MetricInputError, match="y_true must be a dense tensor"):
+        AccuracyMetric(torch.tensor([0, 1]).to_sparse(), [0, 1])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tt_metrics.api import (
+    AbstractBaseMetric,
     AccuracyMetric,
     ConfusionMatrixMetric,
     F1ScoreMetric,
@@ -120,7 +121,7 @@ def test_sample_ids_that_are_none():
         metric.update([1], [1])
     assert metric.count == 1
     late = AccuracyMetric([1], [1])
-    with pytest.raises(MetricStateError, match="keep_items must be called before data comes"):
+    with pytest.raises(MetricStateError, match="must be kept from the first update on"):
         late.update([1], [1], sample_ids=[0])
 
 
@@ -248,3 +249,126 @@ def test_a_label_out_of_range_among_scores(dtype, label):
     huge = np.full((1, 3), np.finfo(dtype).max)  # whose squares are infinite, but it is finite
     metric.update(np.array([0]), huge)
     assert metric.count == 1
+
+
+def test_a_refused_update_leaves_all_as_it_was():
+    metric = MeanSquaredErrorMetric([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
+    with pytest.raises(MetricInputError):
+        metric.update([1.0], ["x"])
+    assert metric.items is not None
+    assert metric.ci(n_resamples=20)
+    fresh = AccuracyMetric()
+    with pytest.raises(MetricInputError):
+        fresh.update([0, 1], [[np.nan, 1], [0, 1]], sample_ids=[1, 2])
+    fresh.merge(AccuracyMetric([0, 1], [0, 1]).state)  # ids of refused items bind nobody
+    assert fresh.items is None
+
+
+def refused(target, state):
+    before = target.state
+    with pytest.raises(MetricStateError):
+        target.merge(state)
+    after = target.state
+    assert str(after) == str(before)
+
+
+def test_a_refused_merge_leaves_all_as_it_was():
+    with_ids, without = AccuracyMetric(), AccuracyMetric().keep_items()
+    with_ids.update([0, 1], [0, 1], sample_ids=[1, 2])
+    without.update([0, 1, 1], [1, 0, 0])
+    refused(with_ids, without.state)
+    refused(without, with_ids.state)
+    of_texts = AccuracyMetric()
+    of_texts.update([0], [0], sample_ids=["1"])
+    refused(with_ids, of_texts.state)
+    refused(AccuracyMetric([0], [1]), without.state)
+    labels, errors = package(), package()
+    labels.update([0, 1], [0, 1])
+    broken = labels.state
+    broken["data"][1] = {}
+    refused(errors, broken)
+    broken["data"].pop()
+    refused(errors, broken)
+
+
+def test_the_state_of_kept_items_is_a_copy():
+    metric = AccuracyMetric().keep_items()
+    metric.update(np.array([1, 0]), np.array([1, 1]))
+    metric.state["items"][0]["y_predicted"][:] = 0
+    assert metric.items.y_predicted.tolist() == [1, 1]
+
+
+def test_ids_of_another_length():
+    with pytest.raises(MetricInputError, match=r"one entry per item; there are 1 for y_true \(2,"):
+        AccuracyMetric().update([0, 1], [0, 1], sample_ids=[5])
+
+
+@pytest.mark.parametrize("far", [2**62, -(2**62), -(2**63), 2**63 - 1])
+def test_labels_whose_cells_would_wrap_around(far):
+    metric = F1ScoreMetric(average="macro", num_classes=4)
+    with pytest.raises(MetricInputError):
+        metric.update(np.array([1, far]), np.eye(4)[:2])
+    assert metric.count == 0
+
+
+def test_scores_do_not_follow_texts():
+    metric = ConfusionMatrixMetric(["a", "b"], ["a", "b"])
+    with pytest.raises(MetricStateError, match="they were texts, now numbers came"):
+        metric.update(np.array([0, 1]), np.eye(2))
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3, 4, 5], [1, 2], [1, 0], [-1, 1], [0, 1], [0, 2, 1]])
+def test_floats_are_read_alike_whatever_else_is_in_the_batch(labels):
+    values = [float(label) for label in labels] * 2
+    whole = AccuracyMetric(values, values, labels=labels)
+    parts = AccuracyMetric(labels=labels)
+    for value in values:
+        parts.update([value], [value])
+    assert whole == parts == 1
+
+
+def test_probabilities_need_labels_that_leave_room_for_them():
+    assert AccuracyMetric(["no", "yes"], [0.2, 1.0], labels=["no", "yes"]) == 1
+    assert AccuracyMetric([-1, 1], [0.0, 1.0], labels=[-1, 1]) == 1
+    with pytest.raises(MetricInputError, match="must be one of the labels"):
+        AccuracyMetric([1, 2], [0.2, 0.9], labels=[1, 2])
+    with pytest.raises(MetricInputError, match=r"Texts must be labels of shape \(n,\)"):
+        AccuracyMetric(["a", "b"], [["a", "b"], ["b", "a"]], labels=["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probability_0_is_below_every_threshold(dtype):
+    assert F1ScoreMetric([0, 1], np.array([0, 1], dtype), 1e-300) == 1
+
+
+@given(st.integers(0, 2**32), st.integers(2, 12))
+def test_with_weights_no_part_is_more_than_the_whole(seed, classes):
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, classes, 50)
+    both = GeneralResultPackage([AccuracyMetric, ConfusionMatrixMetric])
+    both.update(labels, labels, weight=draw.random(50))
+    assert both.get_results()["Accuracy"] == 1
+
+
+def test_weights_beyond_float64():
+    for make in (AccuracyMetric, MeanSquaredErrorMetric, package):
+        with pytest.raises(MetricInputError, match=r"sum of weight must stay below 1\.8e308"):
+            make().update([0, 1, 1], [0, 1, 1], weight=[1e308] * 3)
+
+
+def test_metrics_over_whole_data_keep_no_buffer():
+    class Equal(AbstractBaseMetric):
+        def __init__(self, y_true, y_predicted):
+            super().__init__(y_true, y_predicted, "Equal")
+
+        def calculate_metric(self):
+            return float((self.y_true == self.y_predicted).mean())
+
+    buffer, both = np.array([5, 5]), GeneralResultPackage([Equal])
+    both.update(np.array([5, 5]), buffer)
+    buffer[:] = 0
+    both.update(np.array([0, 0]), buffer)
+    assert both.get_results() == {"Equal": 1.0}
+    metric = Equal([1, 2], [1, 2])
+    metric.state["data"][0]["y_true"][0][:] = 7
+    assert metric.get_metric() == 1.0

@@ -23,6 +23,7 @@ from tt_metrics.api import (
     NoDataError,
     PrecisionMetric,
     ROCAUCMetric,
+    compare,
 )
 
 
@@ -248,6 +249,14 @@ def test_how_the_data_came_does_not_matter():
     assert parts[0].ci() == F1ScoreMetric(y, p, average="macro").ci()
 
 
+def test_an_interval_holds_its_ends_and_what_is_between():
+    interval = Interval(0.25, 0.5, 0.95, "x")
+    assert all(value in interval for value in (0.25, 0.3, 0.5, np.float64(0.5)))
+    assert not any(value in interval for value in (0.24, 0.51, math.nan))
+    metric = AccuracyMetric(*labels(50))
+    assert float(metric) in metric.ci()
+
+
 def test_what_an_interval_says_about_itself():
     interval = F1ScoreMetric(*labels(300), average="macro").ci(0.9, n_resamples=50, seed=2)
     assert interval.signature == "bootstrap|confidence:0.9|n_resamples:50|seed:2"
@@ -261,6 +270,9 @@ def test_what_an_interval_says_about_itself():
         ({"confidence": 0}, "between 0 and 1, such as 0.95; it is 0"),
         ({"confidence": 1.0}, "between 0 and 1"),
         ({"confidence": math.nan}, "between 0 and 1"),
+        ({"confidence": "0.9"}, "between 0 and 1, such as 0.95; it is '0.9'"),
+        ({"confidence": np.nextafter(1, 0)}, r"at most 1 - 2.2e-16, .*; it is 0.9999999999999999"),
+        ({"n_resamples": True}, "n_resamples must be a whole number of at least 1; it is True"),
         ({"n_resamples": 0}, "n_resamples must be a whole number of at least 1; it is 0"),
         ({"n_resamples": 10.5}, r"whole number of at least 1; it is 10.5"),
         ({"seed": -1}, "seed must be a whole number of at least 0; it is -1"),
@@ -285,3 +297,14 @@ def test_a_metric_that_has_not_kept_what_it_needs():
     metric.update([1.0, 2.0], [2.0, 2.0])
     with pytest.raises(MetricStateError, match=r"not kept.*to the constructor, or call `keep_it"):
         metric.ci()
+
+
+def test_items_that_changed_since_are_refused():
+    true = np.linspace(0, 1, 40)
+    predicted = true + 0.1
+    metric, other = MeanSquaredErrorMetric(true, predicted), MeanSquaredErrorMetric(true, true)
+    predicted[:] = 0
+    with pytest.raises(MetricStateError, match="must be those that Mean_squared_error was made"):
+        metric.ci(n_resamples=10)
+    with pytest.raises(MetricStateError, match="must not be changed"):
+        compare(metric, other, n_resamples=10)

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -98,6 +97,7 @@ def test_small_numbers_are_exact(pairs):
 @METRICS
 @pytest.mark.parametrize("kind", ["float16", "float32", "bfloat16", "int32"])
 def test_what_comes_is_computed_with_in_float64(metric, expected, kind):
+    torch = pytest.importorskip("torch", reason="torch is not among the requirements")
     draw = np.random.default_rng(3)
     y, p = (torch.tensor(draw.uniform(1, 200, 600)).to(getattr(torch, kind)) for _ in range(2))
     exact = expected(y.double().numpy(), p.double().numpy())

@@ -106,7 +106,9 @@ def test_accuracy_hamming_loss_and_matrix(data):
 
 
 def test_the_matrix_as_a_dict():
-    metric = ConfusionMatrixMetric([[1, 0], [1, 1]], [[1, 1], [0, 1]], labels="ab", multilabel=True)
+    metric = ConfusionMatrixMetric(
+        [[1, 0], [1, 1]], [[1, 1], [0, 1]], labels=["a", "b"], multilabel=True
+    )
     assert metric.metric_result == {
         "a": {"tn": 0, "fp": 0, "fn": 1, "tp": 1},
         "b": {"tn": 0, "fp": 1, "fn": 0, "tp": 1},

@@ -218,6 +218,22 @@ def test_hyperparameters_of_packages_side_by_side():
     assert (odd + first).get_hyperparameters() == {"lr": 0.1, "seed": 1}
 
 
+def test_a_wrapper_follows_its_packages():
+    first, second = evaluated(ClassificationResultPackage()), evaluated(RegressionResultPackage())
+    both = first + second
+    both += {"loss": 0.5}
+    first.prepare_result_package([0, 1], [0, 1])
+    second.update([1], [0])
+    results = both.get_results()
+    assert results == {
+        "ClassificationResult": {"Accuracy": 1.0},
+        "RegressionResult": {"Mean_squared_error": 2 / 3, "Mean_absolute_error": 2 / 3},
+        "loss": 0.5,
+    }
+    assert both.results_dict == results
+    assert [row.value for row in both.report().rows] == [1.0, 2 / 3, 2 / 3, 0.5]
+
+
 def test_what_a_wrapper_takes():
     wrapper = MultipleResultPackageWrapper()
     for wrong in (3, [{"a": 1}], [AccuracyMetric([1], [1])]):
@@ -225,8 +241,9 @@ def test_what_a_wrapper_takes():
             wrapper.prepare_result_package(wrong)
     with pytest.raises(MetricInputError, match="at least one package"):
         wrapper.prepare_result_package([])
-    with pytest.raises(NoDataError, match="Call prepare_result_package"):
-        wrapper.get_results()
+    for asked in (wrapper.get_results, wrapper.report):
+        with pytest.raises(NoDataError, match="Call prepare_result_package"):
+            asked()
     with pytest.raises(NoDataError, match="no results yet"):
         wrapper.prepare_result_package([Texts("one")])
     with pytest.raises(NoDataError):

@@ -1,6 +1,7 @@
 """Result packages: those of one's own, and those made of metrics."""
 
 import json
+import math
 import pickle
 
 import numpy as np
@@ -24,6 +25,7 @@ from tt_metrics.api import (
     PrecisionMetric,
     RecallMetric,
     RegressionResultPackage,
+    ROCAUCMetric,
 )
 
 
@@ -219,6 +221,42 @@ def test_a_batch_that_raises_leaves_the_package_as_it_was():
     assert package.get_results() == {"Mean_squared_error": 0.0, "Accuracy": 1.0}
 
 
+@pytest.mark.parametrize("bad", [[math.nan], [1, 2]])
+def test_an_evaluation_that_raises_leaves_the_package_as_it_was(bad):
+    package = ClassificationResultPackage(strict_content_check=True)
+    package.prepare_result_package([0, 1], [1, 1], {"lr": 0.1}, note="old")
+    package += {"loss": 0.5}
+    before = dict(vars(package))
+    with pytest.raises(MetricInputError):
+        package.prepare_result_package([1], bad, {"lr": 0.2}, note="new")
+    with pytest.raises(MetricInputError, match="hyperparameters should be"):
+        package.prepare_result_package([1], [1], [0.2])
+    assert vars(package) == before
+    assert package.get_results() == {"Accuracy": 0.5, "loss": 0.5}
+    package.update([1, 1], [1, 1])
+    assert package.get_results() == {"Accuracy": 0.75, "loss": 0.5}
+
+
+def test_an_evaluation_that_computes_nothing_leaves_the_kept_items():
+    package = GeneralResultPackage([ROCAUCMetric]).keep_items()
+    package.update([0, 1], [0.2, 0.7])
+    with pytest.raises(MetricInputError):
+        package.prepare_result_package([1, 1], [0.2, 0.7])  # no area without negative items
+    np.testing.assert_array_equal(package.items.y_true, [0, 1])
+    assert package.get_results() == {"ROC_AUC": 1.0}
+
+
+def test_an_evaluated_package_knows_its_items_until_more_come():
+    package = ClassificationResultPackage()
+    package.prepare_result_package([0, 1], [1, 1])
+    assert package.items.y_true == [0, 1]
+    package.merge(package.state)
+    assert package.items is None
+    package.prepare_result_package([0, 1], [1, 1])
+    package.reset()
+    assert package.items is None
+
+
 class WordCount(AbstractBaseMetric):
     def __init__(self, y_true, y_predicted, at_least=0):
         self.at_least = at_least
@@ -358,6 +396,15 @@ def test_what_was_added_outlives_the_next_batch_but_not_the_next_evaluation():
     assert package.get_results() == {"Accuracy": 0.5, "loss": 0.5}
     package.prepare_result_package([1], [1])
     assert package.get_results() == {"Accuracy": 1.0}
+
+
+def test_what_was_added_stays_with_the_object():
+    package = ClassificationResultPackage()
+    package.update([1], [1])
+    package += {"loss": 0.5}
+    other = ClassificationResultPackage()
+    other.merge(package.state)
+    assert other.get_results() == {"Accuracy": 1.0}
 
 
 def test_states_of_packages_survive_json_keys():

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -86,6 +85,7 @@ def test_more_data_than_a_block(metric, expected):
 @METRICS
 @pytest.mark.parametrize("kind", ["float16", "float32", "bfloat16"])
 def test_tensors_of_small_types(metric, expected, kind):
+    torch = pytest.importorskip("torch", reason="torch is not among the requirements")
     draw = np.random.default_rng(0)
     scores = torch.tensor(draw.normal(size=(500, 20)), dtype=torch.float32)
     p = torch.softmax(scores, 1).to(getattr(torch, kind))

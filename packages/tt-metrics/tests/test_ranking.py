@@ -286,3 +286,8 @@ def test_a_threshold_is_there_for_two_classes_only(digits):
         _ = RecallAtPrecisionMetric(*digits).threshold
     with pytest.raises(NoDataError):
         _ = RecallAtPrecisionMetric().threshold
+
+
+def test_a_precision_that_is_no_number():
+    with pytest.raises(MetricInputError, match=r"must be a number in \[0, 1\]; it is '0.5'"):
+        RecallAtPrecisionMetric(min_precision="0.5")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ class TestTypes:
         labels=st.lists(
             st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Nd"]), min_size=1)
             .map(str.strip)
-            .filter(lambda text: text.lower() not in ("", "nan", "inf", "infinity")),
+            .filter(lambda text: text.lower().lstrip("+-") not in ("", "nan", "inf", "infinity")),
             min_size=1,
         )
     )
@@ -78,6 +79,9 @@ class TestHeader:
         [
             ("score\n0.5\n0.25\n", [0.5, 0.25]),
             ("Label\ncat\ndog\n", ["cat", "dog"]),
+            ("true\ncat\ndog\n", ["cat", "dog"]),
+            ("true\nfalse\ntrue\n", ["true", "false", "true"]),
+            ("y\nn\ny\n", ["y", "n", "y"]),
             ("cat\ndog\ncat\n", ["cat", "dog", "cat"]),
             ("1\n0\n", [1, 0]),
             ("0.5\n", [0.5]),
@@ -90,7 +94,9 @@ class TestHeader:
     def test_found_where_it_is_certain(self, write, text, expected):
         assert values(write("a.csv", text)).tolist() == expected
 
-    @pytest.mark.parametrize("text", ["cat\ndog\nbird\n", "cat\n", "2,1\n0.2,0.8\n", "0\n0.5\n"])
+    @pytest.mark.parametrize(
+        "text", ["cat\ndog\nbird\n", "cat\n", "2,1\n0.2,0.8\n", "0\n0.5\n", "true\nfalse\n"]
+    )
     def test_a_doubtful_one_is_an_error_until_it_is_settled(self, write, text):
         path = write("a.csv", text)
         with pytest.raises(MetricInputError, match=r"line 1: .* Say --header or --no-header"):
@@ -99,6 +105,13 @@ class TestHeader:
         assert len(values(path, header=False)) == rows
         if rows > 1:
             assert len(values(path, header=True)) == rows - 1
+
+    @pytest.mark.parametrize(
+        "name",
+        ["pred", "predicted", "Prediction", "truth", "true", "gold", "target", "output", "y"],
+    )
+    def test_usual_names_are_no_labels(self, write, name):
+        assert values(write("a.csv", f"{name}\ncat\ndog\n")).tolist() == ["cat", "dog"]
 
     def test_a_name_that_was_asked_for_settles_it(self, write):
         assert values(write("a.csv", "animal\ncat\ndog\n") + ":animal").tolist() == ["cat", "dog"]
@@ -121,6 +134,7 @@ class TestEnds:
     def test_windows_line_ends_and_a_byte_order_mark_are_no_content(self, write):
         assert values(write("a.csv", "\ufefflabel\r\ncat\r\n")).tolist() == ["cat"]
         assert values(write("a.txt", "\ufeffcat\r\ndog\r\n")).tolist() == ["cat", "dog"]
+        assert values(write("a.jsonl", '\ufeff"cat"\r\n"dog"\r\n')).tolist() == ["cat", "dog"]
 
 
 class TestColumns:
@@ -169,7 +183,7 @@ class TestErrors:
             ("a.csv", "1;2\n3;4\n", "commas .* it has semicolons"),
             ("a.csv", "1\t2\n3\t4\n", "it has tabs"),
             ("a.csv", "", "at least one row; it is empty"),
-            ("a.csv", '1\n"2', "must be CSV in UTF-8; below line 1: unexpected end of data"),
+            ("a.csv", '1\n"2', "must be CSV; below line 1: unexpected end of data"),
             ("a.csv", ",y\n0,1\n1,2\n", "column 1 has no name, as an index that pandas wrote"),
             ("a.csv", "a,b\nx,1\ny,2\n", "several columns together must be numbers.*'a', 'b'"),
             ("a.csv:c", "a,b\n1,2\n", "must be one of 'a', 'b'; 'c' came"),
@@ -179,6 +193,12 @@ class TestErrors:
             ("a.jsonl", "1\n{\n", "line 2: a line must be one JSON value"),
             ("a.jsonl", "1\n\nnull\n", "line 3: a value must be a number, a text or numbers; null"),
             ("a.jsonl", "1\nNaN\n", "line 2: .*nan came"),
+            ("a.jsonl", f"1\n1{'0' * 400}\n", "line 2: .*; a whole number of more than 64 bits c"),
+            ("a.jsonl:y", f'{{"y": -1{"0" * 20}}}\n', "line 1: .*; a whole number of more than 64"),
+            ("a.jsonl", f"1\n[1{'0' * 400}]\n", r"line 2: .* numbers; \[1000"),
+            ("a.jsonl", f"1\n1{'0' * 5000}\n", "line 2: a line must be one JSON value"),
+            ("a.jsonl", f"1\n{'[' * 100_000}\n", "line 2: a line must be one JSON value"),
+            ("a.jsonl", f"1\n{'[' * 800}{']' * 800}\n", r"line 2: .* numbers; \[\["),
             ("a.jsonl", '1\n"a"\n', "line 2: values must be alike; a text came, a number before"),
             ("a.jsonl", "[1]\n[1, 2]\n", "a list of 2 numbers came, a list of 1 numbers before"),
             ("a.jsonl:y", '{"x": 1}\n', r"line 1: a line must be an object with \['y'\]; it is"),
@@ -194,9 +214,18 @@ class TestErrors:
         with pytest.raises(MetricInputError, match=message):
             read_columns(source)
 
-    def test_another_encoding_is_no_utf_8(self, write):
-        with pytest.raises(MetricInputError, match="must be CSV in UTF-8; below line 0"):
-            read_columns(write("a.csv", "Käse\n", "latin-1"))
+    @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.jsonl"])
+    def test_another_encoding_is_no_utf_8(self, write, name):
+        text = '"\ufeff"\n"Käse"\n'
+        message = r"line 2: a file must be UTF-8; the byte 0xe4 came"
+        with pytest.raises(MetricInputError, match=message):
+            read_columns(write(name, text.replace("\ufeff", "x"), "latin-1"))
+        with pytest.raises(MetricInputError, match="line 1: a file must be UTF-8; the byte 0xff"):
+            read_columns(write(name, text, "utf-16"))
+        path = Path(write(name, ""))
+        path.write_bytes(b'\xef\xbb\xbf"x"\n"K\xe4se"\n')
+        with pytest.raises(MetricInputError, match=message):
+            read_columns(str(path))
 
     def test_a_missing_file_is_an_os_error(self, tmp_path):
         with pytest.raises(FileNotFoundError):

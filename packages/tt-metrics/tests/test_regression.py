@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -98,6 +97,7 @@ def test_more_data_than_a_block(metric, settings, expected, rows):
 @METRICS
 @pytest.mark.parametrize("kind", ["float16", "float32", "bfloat16", "int64", "uint8"])
 def test_what_comes_is_computed_with_in_float64(metric, settings, expected, kind):
+    torch = pytest.importorskip("torch", reason="torch is not among the requirements")
     draw = np.random.default_rng(3)
     y, p = (torch.tensor(draw.uniform(1, 200, 600)).to(getattr(torch, kind)) for _ in range(2))
     exact = expected(y.double().numpy(), p.double().numpy())
@@ -283,15 +283,15 @@ def test_a_target_of_zero_has_no_relative_error():
         MeanAbsolutePercentageErrorMetric([[1.0, 0.0]], [[1.0, 1.0]])
 
 
-@pytest.mark.parametrize("delta", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("delta", [0, -1, math.nan, math.inf, "1"])
 def test_a_delta_that_is_none(delta):
     with pytest.raises(MetricInputError, match="delta must be a finite number above 0"):
         HuberLossMetric(delta=delta)
 
 
-@pytest.mark.parametrize("quantile", [0, 1, -0.5, math.nan])
+@pytest.mark.parametrize("quantile", [0, 1, -0.5, math.nan, "0.5"])
 def test_a_quantile_that_is_none(quantile):
-    with pytest.raises(MetricInputError, match="quantile must be between 0 and 1"):
+    with pytest.raises(MetricInputError, match="quantile must be a number between 0 and 1"):
         QuantileLossMetric(quantile=quantile)
 
 

@@ -4,12 +4,14 @@ import builtins
 import html.parser
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tt_metrics._report.content import Row
 from tt_metrics.api import (
     AbstractBaseMetric,
     AbstractResultPackage,
@@ -26,6 +28,7 @@ from tt_metrics.api import (
     NoDataError,
     PreCalculatedResultPackage,
     PrecisionMetric,
+    PrecisionRecallCurveAUCMetric,
     RecallMetric,
     RegressionResultPackage,
     Report,
@@ -70,6 +73,61 @@ def test_intervals_that_must_be_drawn_are_drawn_on_request():
     assert row.low is None
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_resamples": -5}, "n_resamples must be a whole number of at least 1; it is -5"),
+        ({"n_resamples": 1.5}, "n_resamples must be a whole number of at least 1; it is 1.5"),
+        ({"n_resamples": "9"}, "n_resamples must be a whole number"),
+        ({"n_resamples": 10, "seed": -1}, "seed must be a whole number of at least 0; it is -1"),
+        ({"confidence": "0.9"}, "confidence must be between 0 and 1, .* it is '0.9'"),
+        ({"confidence": 1 - 2**-53, "n_resamples": 9}, "confidence must be at most"),
+        ({"confidence": math.nan}, "confidence must be between 0 and 1"),
+    ],
+)
+def test_settings_that_mean_nothing(settings, message):
+    with pytest.raises(MetricInputError, match=message):
+        Report(AccuracyMetric([0, 1], [0, 1]), **settings)
+
+
+def test_a_result_that_is_too_often_undefined_has_no_interval():
+    area = PrecisionRecallCurveAUCMetric([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4])
+    (row,) = Report(area, n_resamples=50).rows
+    assert (row.value, row.low, row.interval_signature) == (1.0, None, None)
+
+
+def test_intervals_can_be_drawn_again():
+    pd = pytest.importorskip("pandas")
+    y, p = labels()
+    f1 = F1ScoreMetric(y, p, average="macro")
+    report = Report(AccuracyMetric(y, p), f1, {"loss": 0.5}, n_resamples=50, seed=7)
+    expected = [
+        "wilson|confidence:0.95",
+        "bootstrap|confidence:0.95|n_resamples:50|seed:7",
+        None,
+    ]
+    assert expected[1] == f1.ci(n_resamples=50, seed=7).signature
+    plain = json.loads(report.to_json())["sections"][0]["numbers"]
+    assert [row["interval_signature"] for row in plain] == expected
+    frame = report.to_pandas()
+    assert frame["interval_signature"].tolist()[:2] == expected[:2]
+    assert pd.isna(frame["interval_signature"][2])
+    assert Report.from_json(report.to_json()).rows == report.rows
+
+
+def test_the_ends_of_an_interval_are_written_alike():
+    def ends(low, high):
+        report = Report({"a": 1.0})
+        report.sections[0].rows[0] = Row("a", 1.0, low, high, "m")
+        return str(report).splitlines()[-1]
+
+    assert "[-0.0820, 0.0002]" in ends(-0.082, 2.444e-4)
+    assert "[0.000e+00, 2.444e-04]" in ends(0.0, 2.444e-4)
+    assert "[5.000e-01, 2.000e+06]" in ends(0.5, 2e6)
+    assert "[0.0000, inf]" in ends(0.0, math.inf)
+    assert "[nan, nan]" in ends(math.nan, math.nan)
+
+
 def test_an_area_has_an_interval_without_drawing():
     draw = np.random.default_rng(0)
     y = draw.integers(0, 2, 100)
@@ -96,6 +154,17 @@ def test_drawing_needs_the_items():
     package = RegressionResultPackage().keep_items()
     package.update([1.0, 2.0, 3.0], [1.0, 3.0, 2.5])
     assert all(row.method == "bootstrap" for row in package.report(n_resamples=100).rows)
+
+
+def test_an_evaluated_package_has_the_items():
+    y, p = [1.0, 2.0, 3.0], [1.0, 3.0, 2.5]
+    package = RegressionResultPackage()
+    package.prepare_result_package(y, p)
+    row = package.report(n_resamples=100).rows[0]
+    assert (row.low, row.high) == tuple(MeanSquaredErrorMetric(y, p).ci(n_resamples=100))
+    package.update([1.0], [2.0])  # now they are no longer all there is
+    with pytest.raises(MetricStateError, match="keep_items"):
+        package.report(n_resamples=100)
 
 
 class Longest(AbstractBaseMetric):
@@ -173,6 +242,42 @@ def test_metrics_that_share_labels_share_one_table():
     assert Report(MeanSquaredErrorMetric([1.0], [1.0])).sections[0].tables == []
 
 
+def test_each_value_of_zero_division_has_its_table():
+    y, p = [0, 1, 2, 2], [0, 1, 1, 1]
+    metrics = [
+        PrecisionMetric(average="macro"),
+        F1ScoreMetric(average="macro", zero_division=math.nan),
+        AccuracyMetric(),
+    ]
+    texts = []
+    for order in (metrics, metrics[::-1]):
+        package = GeneralResultPackage(order)
+        package.prepare_result_package(y, p)
+        report = package.report()
+        tables = report.sections[0].tables
+        assert [repr(table.zero_division) for table in tables] == ["0.0", "nan"]
+        assert tables[0].classes[2].precision == 0.0
+        assert math.isnan(tables[1].classes[2].precision)
+        text = str(report)
+        assert "class (zero_division=0.0)" in text
+        assert "class (zero_division=nan)" in text
+        assert Report.from_json(report.to_json()).to_json() == report.to_json()
+        texts.append(str(tables))
+    assert texts[0] == texts[1]
+    same = Report(*(F1ScoreMetric(y, p, zero_division=math.nan, average="macro") for _ in "ab"))
+    assert len(same.sections[0].tables) == 1  # nan or not, one table comes once
+    assert "zero_division" not in str(same).split("F1_score|")[0]
+
+
+def test_without_zero_division_there_is_one_table():
+    y, p = labels()
+    metrics = [kind(average="macro") for kind in (PrecisionMetric, RecallMetric)]
+    package = GeneralResultPackage([*metrics, F1ScoreMetric(average="macro", zero_division=1.0)])
+    package.prepare_result_package(y, p)
+    (table,) = package.report().sections[0].tables
+    assert table.zero_division is None
+
+
 def test_a_confusion_matrix_is_shown_as_one():
     y, p = labels(3)
     metric = ConfusionMatrixMetric(y, p)
@@ -185,7 +290,7 @@ def test_a_confusion_matrix_is_shown_as_one():
     place = next(i for i, line in enumerate(lines) if line.startswith("Confusion_matrix "))
     shown = [[int(cell) for cell in line.split()[1:]] for line in lines[place + 1 : place + 4]]
     np.testing.assert_array_equal(shown, metric.matrix)
-    assert metric.signature in str(report)
+    assert "Confusion_matrix|positive_class_thresh:0.5|n:300|" in str(report)
     again = Report.from_json(report.to_json())
     assert again.sections[0].grids == [grid]
 
@@ -332,6 +437,12 @@ def test_odd_values_become_plain():
     assert type(plain["count"]) is int
 
 
+def test_ragged_values_are_shown():
+    text = str(Report({"x": [[1], [2, 3]], "y": [[1, 2], [3, 4]]}))
+    assert "[[1], [2, 3]]" in text
+    assert "array of shape (2, 2)" in text
+
+
 def test_tensors_become_plain():
     torch = pytest.importorskip("torch")
     (row,) = Report({"loss": torch.tensor(0.5, requires_grad=True)}).to_dict()["sections"][0][
@@ -365,7 +476,31 @@ def test_text_shows_intervals_and_classes():
     assert f"[{low:.4f}, {high:.4f}]" in text
     assert "90 % interval" in text
     assert "macro average" in text
-    assert AccuracyMetric(y, p).signature in text
+
+
+def test_signatures_are_shown_without_what_was_not_set():
+    y, p = labels(2)
+    f1 = F1ScoreMetric(y, p, average="macro")
+    assert "|labels:None" in f1.signature
+    report = Report(f1)
+    assert report.rows[0].signature == f1.signature
+    for text in (str(report), report.to_markdown(), report.to_html()):
+        assert "F1_score|" in text
+        assert "average:macro|" in text
+        assert ":None" not in text
+        assert ":False" not in text
+
+
+def test_markdown_shows_signatures_as_code():
+    metric = AccuracyMetric([1], [1])
+    line = Report(metric).to_markdown().splitlines()[-1]
+    assert line.startswith("- `Accuracy|")
+    assert line.endswith("`")
+    assert "\\" not in line
+    metric.metric_name = "`a``b"
+    line = Report(metric).to_markdown().splitlines()[-1]
+    assert line.startswith("- ``` `a``b|")
+    assert line.endswith(" ```")
 
 
 def hostile_report():
@@ -406,8 +541,10 @@ def test_html_shows_names_and_runs_nothing():
 
 def test_markdown_keeps_its_tables_and_runs_nothing():
     text = hostile_report().to_markdown()
-    assert "<" not in text
     assert "\x00" not in text
+    code = [line for line in text.splitlines() if line.startswith("- `")]
+    assert all(re.fullmatch(r"- (`+)(?!`).*(?<!`)\1", line) for line in code)
+    assert "<" not in "".join(line for line in text.splitlines() if line not in code)
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if line.startswith("|")]
         bars = [line.replace("\\\\", "").replace("\\|", "").count("|") for line in lines]

@@ -132,8 +132,10 @@ def test_what_cannot_be_ranked(y, s, what):
 
 
 def test_settings_are_checked():
-    with pytest.raises(MetricInputError, match="k must be"):
-        NDCGMetric(k=0)
+    for k in (0, 2.5, True, "5"):
+        rule = f"k must be a whole number of at least 1; it is {k!r}"
+        with pytest.raises(MetricInputError, match=rule):
+            NDCGMetric(k=k)
     with pytest.raises(MetricInputError, match="empty must be"):
         NDCGMetric(empty="neg")
 
@@ -141,6 +143,7 @@ def test_settings_are_checked():
 def test_names_say_k():
     assert NDCGMetric().metric_name == "NDCG"
     assert [metric(k=5).metric_name for metric in METRICS] == ["NDCG_5", "MRR_5", "MAP_5"]
+    assert NDCGMetric(k=np.int64(5)).settings["k"].__class__ is int
     assert NDCGMetric(k=5).make_state().key != NDCGMetric(k=6).make_state().key
 
 

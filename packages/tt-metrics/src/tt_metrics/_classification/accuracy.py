@@ -11,6 +11,7 @@ from tt_metrics._classification.multilabel import LabelCounts
 from tt_metrics._classification.samples import SampleCounts, SubsetHits
 from tt_metrics._classification.top_hits import TopHits
 from tt_metrics._core.confusion import Confusion
+from tt_metrics._core.inputs import as_whole
 
 __all__ = ["AccuracyMetric", "HammingLossMetric", "TopKAccuracyMetric"]
 
@@ -21,7 +22,9 @@ Counted: TypeAlias = Hits | Confusion | LabelCounts
 class AccuracyMetric(MultilabelMetric[Right]):
     """Share of items whose label was predicted: 'Accuracy'.
 
-    With several labels per item all of an item's labels have to be right.
+    sum w [p = y] / sum w, with w = 1 where no weights came (C. D. Manning, P. Raghavan and H.
+    Schütze, Introduction to Information Retrieval, 2008, section 8.3). With several labels per item
+    all of an item's labels have to be right.
 
     Args:
         y_true: Labels of shape (n,): 0, 1, 2, ... or texts, or those of `labels`. With
@@ -97,6 +100,10 @@ class HammingLossMetric(MultilabelMetric[Counted]):
 class TopKAccuracyMetric(LabelMetric[TopHits]):
     """Share of items whose label is among the k with the highest scores: 'Top_5_accuracy'.
 
+    sum w [r <= k] / sum w, where r is the rank of the item's label by score: for k = 5, 1 less the
+    top-5 error of O. Russakovsky and others, ImageNet large scale visual recognition challenge,
+    International Journal of Computer Vision 115, 2015.
+
     Of equal scores the later column counts as the higher one, as in scikit-learn; `AccuracyMetric`
     takes the first of equals, as `argmax` does.
 
@@ -117,8 +124,8 @@ class TopKAccuracyMetric(LabelMetric[TopHits]):
         num_classes: int | None = None,
         labels: Sequence[Any] | None = None,
     ) -> None:
-        self.k = k
-        self.result_name = f"Top_{k}_accuracy"  # type: ignore[misc]  # here it depends on k
+        self.k = as_whole(k, "k", 1)
+        self.result_name = f"Top_{self.k}_accuracy"  # type: ignore[misc]  # here it depends on k
         super().__init__(y_true, y_predicted, num_classes=num_classes, labels=labels)
 
     @property

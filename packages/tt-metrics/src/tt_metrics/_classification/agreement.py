@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._classification.averages import divided, mean
-from tt_metrics._classification.label_metric import LabelMetric
+from tt_metrics._classification.averages import divided, mean, others, rejections
+from tt_metrics._classification.label_metric import LabelMetric, check_weight
 from tt_metrics._core.confusion import Confusion
 from tt_metrics._errors import MetricInputError, NoDataError
 
@@ -93,6 +93,9 @@ class MatthewsCorrelationMetric(_MatrixMetric):
 
     def result_of(self, state: Confusion) -> float:
         """The correlation; counts are Python integers, which do not overflow."""
+        check_weight(state.counts.any())
+        if state.weighted:
+            return _correlation(_scaled(state.counts))
         true, predicted, right = _margins(state.counts)
         total_true, total_predicted = sum(true), sum(predicted)
         spread_true = total_true**2 - sum(t * t for t in true)
@@ -119,6 +122,7 @@ class CohenKappaMetric(_MatrixMetric):
         weights: How bad it is to take label i for j: None, all alike; ``"linear"``, |i - j|;
             ``"quadratic"``, (i - j)^2. i and j are places among the labels that occur, as in
             scikit-learn, or among all labels where `num_classes` or `labels` says which there are.
+            A label whose items all weigh 0 does not occur (in scikit-learn it does).
         num_classes: K, where it is known; labels beyond it are then an error.
         labels: All labels, in their order; others are then an error.
     """
@@ -150,27 +154,63 @@ class CohenKappaMetric(_MatrixMetric):
 
     def result_of(self, state: Confusion) -> float:
         """1 less the ratio of the disagreement seen to that expected."""
-        if self.weights is None:
+        check_weight(state.counts.any())
+        if self.weights is not None:
+            seen, expected = self._weighed(state.counts)
+        elif state.weighted:
+            seen, expected = _disagreement(_scaled(state.counts))
+        else:
             true, predicted, right = _margins(state.counts)
             total = sum(true)
             chance = sum(t * p for t, p in zip(true, predicted, strict=True))
             seen, expected = (total - right) * total, total * sum(predicted) - chance
-        else:
-            seen, expected = self._weighed(state.counts)
         return float(1 - seen / expected) if expected > 0 else math.nan
 
     def _weighed(self, counts: NDArray[Any]) -> tuple[float, float]:
         """The disagreement seen and expected, both times the number of items."""
-        true, predicted = counts.sum(axis=1, dtype=float), counts.sum(axis=0, dtype=float)
         if self.num_classes is None and self.labels is None:
-            here = np.flatnonzero(true + predicted)
-            counts, true, predicted = counts[np.ix_(here, here)], true[here], predicted[here]
+            here = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
+            counts = counts[np.ix_(here, here)]
+        if counts.dtype.kind == "f":
+            counts = _scaled(counts)
+        true, predicted = counts.sum(axis=1, dtype=float), counts.sum(axis=0, dtype=float)
         places = np.arange(len(true), dtype=np.float64)
         apart = np.abs(places[:, None] - places)
         if self.weights == "quadratic":
             apart *= apart
         seen = float((apart * counts).sum()) * float(true.sum())
         return seen, float((apart @ predicted * true).sum())
+
+
+def _scaled(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide by a power of two, which is exact, so that products neither overflow nor vanish."""
+    _, exponent = math.frexp(counts.sum())
+    scaled: NDArray[np.float64] = np.ldexp(counts, -exponent)
+    return scaled
+
+
+def _correlation(counts: NDArray[np.float64]) -> float:
+    """Matthews' of weights, as sum (tp tn - fp fn) over sums of products.
+
+    Differences of squares, as of counts, would lose what weighs little.
+    """
+    true, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    spread_true = float((true * others(true)).sum())
+    spread_predicted = float((predicted * others(predicted)).sum())
+    if not (spread_true and spread_predicted):
+        return 0.0
+    right, false = rejections(counts)
+    common = float((hits * right - false * others(counts.T).diagonal()).sum())
+    square = (common / spread_true) * (common / spread_predicted)  # neither is more than 1
+    return math.copysign(min(1.0, math.sqrt(square)), common)
+
+
+def _disagreement(counts: NDArray[np.float64]) -> tuple[float, float]:
+    """What kappa compares: the weight off the diagonal seen and expected, times the total."""
+    apart = counts.copy()
+    np.fill_diagonal(apart, 0)
+    seen = float(apart.sum()) * float(counts.sum())
+    return seen, float((counts.sum(axis=1) * others(counts.sum(axis=0))).sum())
 
 
 def _margins(counts: NDArray[Any]) -> tuple[list[Any], list[Any], Any]:

@@ -15,7 +15,7 @@ from tt_metrics._classification.averages import (
     positive,
     tallies,
 )
-from tt_metrics._classification.label_metric import MultilabelMetric
+from tt_metrics._classification.label_metric import MultilabelMetric, check_weight
 from tt_metrics._classification.multilabel import LabelCounts
 from tt_metrics._classification.samples import SampleCounts
 from tt_metrics._core.confusion import Confusion
@@ -76,6 +76,7 @@ class AveragedMetric(MultilabelMetric[Counted]):
 
     def result_of(self, state: Counted) -> float | dict[str, float]:
         """The average that was asked for."""
+        check_weight(state.counts.any())
         if isinstance(state, SampleCounts):
             return mean(self._values(Tallies(*state.triples, state.width)), state.counts)
         if self.average in ("binary", "micro"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,7 +13,17 @@ from tt_metrics._classification.multilabel import LabelCounts
 from tt_metrics._core.confusion import Confusion
 from tt_metrics._errors import MetricInputError
 
-__all__ = ["Average", "Tallies", "checked_zero_division", "divided", "mean", "positive", "tallies"]
+__all__ = [
+    "Average",
+    "Tallies",
+    "checked_zero_division",
+    "divided",
+    "mean",
+    "others",
+    "positive",
+    "rejections",
+    "tallies",
+]
 
 Average: TypeAlias = Literal["binary", "micro", "macro", "weighted", "samples"]
 
@@ -20,18 +31,34 @@ Average: TypeAlias = Literal["binary", "micro", "macro", "weighted", "samples"]
 class Tallies(NamedTuple):
     """How often labels were predicted right, predicted, and true, each of shape (k,) or a number.
 
-    `total` is the number of items, or of items times labels where labels were summed.
+    `total` is the number of items, or of items times labels where labels were summed. `rejecting`
+    gives what `negatives` does where these are sums of weights: there a difference would be off by
+    the rounding of the largest weight.
     """
 
     hits: Any
     predicted: Any
     support: Any
     total: Any
+    rejecting: Callable[[], tuple[Any, Any]] | None = None
+
+    @property
+    def negatives(self) -> tuple[Any, Any]:
+        """Of the items without a label: how often it was not predicted, and how often it was."""
+        if self.rejecting is not None:
+            return self.rejecting()
+        false = self.predicted - self.hits
+        return self.total - self.support - false, false
 
     def summed(self) -> Tallies:
         """All labels taken together."""
         hits, predicted, support = (column.sum().item() for column in self[:3])
-        return Tallies(hits, predicted, support, self.total * len(self.hits))
+        total = self.total * len(self.hits)
+        return Tallies(hits, predicted, support, total, self.rejecting and self._summed_negatives)
+
+    def _summed_negatives(self) -> tuple[Any, Any]:
+        right, false = self.negatives
+        return right.sum().item(), false.sum().item()
 
 
 def tallies(state: Confusion | LabelCounts) -> tuple[Tallies, tuple[Any, ...]]:
@@ -43,17 +70,24 @@ def tallies(state: Confusion | LabelCounts) -> tuple[Tallies, tuple[Any, ...]]:
     counts = state.counts
     if isinstance(state, LabelCounts):
         hits = counts[:, 1, 1]
-        both = Tallies(hits, hits + counts[:, 0, 1], hits + counts[:, 1, 0], counts[0].sum().item())
+        false = counts[:, 0, 1]
+        negatives = counts[:, 0, 0], false
+        both = Tallies(hits, hits + false, hits + counts[:, 1, 0], state.total, lambda: negatives)
         return both, state.labels
     hits, predicted, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
     total = support.sum().item()
-    labels = state.labels
+    labels, seen = state.labels, None
     if state._reader.labels is None:
         seen = (predicted + support) > 0
         if not seen.all():
             labels = tuple(label for label, here in zip(labels, seen.tolist(), strict=True) if here)
             hits, predicted, support = hits[seen], predicted[seen], support[seen]
-    return Tallies(hits, predicted, support, total), labels
+
+    def rejecting() -> tuple[Any, Any]:
+        right, false = rejections(counts)
+        return (right, false) if seen is None else (right[seen], false[seen])
+
+    return Tallies(hits, predicted, support, total, rejecting if state.weighted else None), labels
 
 
 def positive(state: Confusion) -> Tallies:
@@ -80,7 +114,25 @@ def positive(state: Confusion) -> Tallies:
     if len(cells) < 2:
         return Tallies(0, 0, 0, cells[0][0])
     (right_first, false), (missed, hits) = cells
-    return Tallies(hits, hits + false, hits + missed, right_first + false + missed + hits)
+    total = right_first + false + missed + hits
+    return Tallies(hits, hits + false, hits + missed, total, lambda: (right_first, false))
+
+
+def rejections(counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`Tallies.negatives` of each label of a confusion matrix, without a difference."""
+    rows = others(counts)
+    return others(rows.T).diagonal(), rows.diagonal()
+
+
+def others(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each row the sum of all other rows, without a difference."""
+    return _before(table) + _before(table[::-1])[::-1]
+
+
+def _before(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.zeros_like(table)
+    np.cumsum(table[:-1], axis=0, out=sums[1:])
+    return sums
 
 
 def divided(above: Any, below: Any, zero_division: float) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tt_metrics._classification.averages import Tallies, divided, mean, tallies
+from tt_metrics._classification.label_metric import check_weight
 from tt_metrics._classification.multilabel import LabelCounts
 from tt_metrics._core.confusion import Confusion
 
@@ -83,7 +84,11 @@ def class_report(state: Confusion | LabelCounts, *, zero_division: float = 0.0) 
     Args:
         state: One that has seen data.
         zero_division: The value of 0 / 0; with nan such labels are left out of the means.
+
+    Raises:
+        NoDataError: All items weigh 0.
     """
+    check_weight(state.counts.any())
     each, labels = tallies(state)
     scores = _scores(each, zero_division)
     whole = each.summed()

@@ -26,6 +26,9 @@ class ConfusionMatrixMetric(MultilabelMetric[Confusion | LabelCounts]):
     several labels per item it is ``result[label]["tp"]``, and ``"tn"``, ``"fp"``, ``"fn"``.
     `matrix` is the same as an array.
 
+    c_ij = sum w [y = i, p = j], with w = 1 where no weights came (for two classes T. Fawcett, An
+    introduction to ROC analysis, Pattern Recognition Letters 27, 2006).
+
     Args:
         y_true: Labels as `AccuracyMetric` takes them.
         y_predicted: Labels, probabilities or scores, as `AccuracyMetric` takes them.

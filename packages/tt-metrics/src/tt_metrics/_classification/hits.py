@@ -67,9 +67,9 @@ class Hits(State):
     def to_dict(self) -> dict[str, Any]:
         return {"right": self.right, "total": self.total, "items": self._items}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part:
         right, total = (np.asarray(entry(data, name)).item() for name in ("right", "total"))
-        self.add(_Part(right, total, int(entry(data, "items"))))
+        return _Part(right, total, int(entry(data, "items")))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         hits = self.found(y_true, y_predicted)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
-from tt_metrics._core.inputs import as_array
+from tt_metrics._core.labels import checked_labels
 from tt_metrics._core.metric import Metric
 from tt_metrics._core.state import State
 from tt_metrics._errors import NoDataError
 
-__all__ = ["LabelMetric", "MultilabelMetric", "share"]
+__all__ = ["LabelMetric", "MultilabelMetric", "check_weight", "share"]
 
 S = TypeVar("S", bound=State)
 
 
 class LabelMetric(Metric[S]):
     """A metric on class labels.
+
+    A label whose items all weigh 0 does not count as occurring, unlike in scikit-learn.
 
     Args:
         y_true: Labels of shape (n,): 0, 1, 2, ... or texts, or those of `labels`.
@@ -40,7 +42,7 @@ class LabelMetric(Metric[S]):
     ) -> None:
         self.positive_class_thresh = positive_class_thresh
         self.num_classes = num_classes
-        self.labels = None if labels is None else as_array(list(labels), "labels").tolist()
+        self.labels = None if labels is None else list(checked_labels(labels))
         super().__init__(self.result_name, y_true, y_predicted)
 
     @property
@@ -99,7 +101,12 @@ class MultilabelMetric(LabelMetric[S]):
 
 def share(part: float, whole: float) -> float:
     """Divide counts or sums of weights."""
-    if not whole:
+    check_weight(whole)
+    return part / whole
+
+
+def check_weight(some: object) -> None:
+    """Refuse items that all weigh nothing: ``some`` is what they weigh, or whether they do."""
+    if not some:
         msg = "A share needs items that weigh more than 0; all weigh nothing."
         raise NoDataError(msg)
-    return part / whole

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tt_metrics._core.inputs import as_numbers, as_weights, require
-from tt_metrics._core.labels import LabelReader
+from tt_metrics._core.labels import LabelReader, at_least
 from tt_metrics._core.state import Kinds, State, entry
 from tt_metrics._errors import MetricInputError, MetricStateError
 
@@ -74,7 +74,7 @@ class TableReader:
             return _indicators(predicted, "y_predicted")
         inside = (predicted >= 0) & (predicted <= 1)
         require(inside, predicted, "y_predicted", "must be labels 0 and 1 or probabilities")
-        decided: Table = predicted >= self.threshold
+        decided: Table = at_least(predicted, self.threshold)
         return decided
 
 
@@ -131,6 +131,12 @@ class LabelCounts(State):
         return self._reader.names(len(self.counts))
 
     @property
+    def total(self) -> int | float:
+        """The number, or weight, of all items."""
+        total: int | float = self.counts[:1].sum().item()
+        return total
+
+    @property
     def weighted(self) -> bool:
         """Whether sample weights came, so that entries are no counts."""
         return self.counts.dtype.kind == "f"
@@ -151,14 +157,14 @@ class LabelCounts(State):
     def to_dict(self) -> dict[str, Any]:
         return {"counts": self.counts.copy(), "items": self._items}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part | None:
         part = _Part(np.array(entry(data, "counts")), int(entry(data, "items")))
         if not part.items:
-            return
+            return None
         if len(self.counts) not in (0, len(part.counts)):
             msg = f"States must count the same labels; {len(part.counts)} came for {self.labels}."
             raise MetricStateError(msg)
-        self.add(part)
+        return part
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         true, predicted = self._reader.read(y_true, y_predicted)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from tt_metrics._classification.averaged import AveragedMetric, Counted
 from tt_metrics._classification.averages import Average, Tallies
 from tt_metrics._errors import MetricInputError
@@ -38,7 +40,8 @@ class F1ScoreMetric(AveragedMetric):
             of targets as weight (plain where there are none); ``"micro"`` the ratio of the sums;
             ``"samples"``, with `multilabel`, the mean over the items; None gives a dict of the
             value of each label. Labels are those that occur in targets or predictions, or all of
-            `labels`; with `multilabel` all columns.
+            `labels`; with `multilabel` all columns. A label whose items all weigh 0 does not occur
+            (in scikit-learn it does).
         zero_division: The value where the ratio is 0 / 0, such as the precision of a label that was
             never predicted: a number in [0, 1], or nan, which means leave it out.
         num_classes: K or L, where it is known; labels beyond it are then an error.
@@ -56,7 +59,8 @@ class F1ScoreMetric(AveragedMetric):
 class PrecisionMetric(AveragedMetric):
     """Share of right ones among the items predicted as a label: 'Precision'.
 
-    hits / predicted, with the settings of `F1ScoreMetric`.
+    hits / predicted = tp / (tp + fp) (C. D. Manning, P. Raghavan and H. Schütze, Introduction to
+    Information Retrieval, 2008, section 8.3), with the settings of `F1ScoreMetric`.
     """
 
     result_name = "Precision"
@@ -73,7 +77,8 @@ class PrecisionMetric(AveragedMetric):
 class RecallMetric(AveragedMetric):
     """Share of right ones among the items of a label: 'Recall'.
 
-    hits / support, with the settings of `F1ScoreMetric`.
+    hits / support = tp / (tp + fn) (C. D. Manning, P. Raghavan and H. Schütze, Introduction to
+    Information Retrieval, 2008, section 8.3), with the settings of `F1ScoreMetric`.
     """
 
     result_name = "Recall"
@@ -99,8 +104,8 @@ class SpecificityMetric(AveragedMetric):
 
     def ratio(self, counts: Tallies, /) -> tuple[Any, Any]:
         """Neither true nor predicted among not true."""
-        without = counts.total - counts.support
-        return without - (counts.predicted - counts.hits), without
+        right, false = counts.negatives
+        return right, right + false
 
     def proportion_of(self, state: Counted) -> tuple[int, int] | None:
         """Not predicted among not true, for one label."""
@@ -140,8 +145,8 @@ class FBetaScoreMetric(AveragedMetric):
         labels: Sequence[Any] | None = None,
         multilabel: bool = False,
     ) -> None:
-        if not (math.isfinite(beta) and beta >= 0):
-            msg = f"beta must be a number of at least 0; it is {beta}."
+        if not (isinstance(beta, (int, float, np.number)) and 0 <= beta < math.inf):
+            msg = f"beta must be a number of at least 0; it is {beta!r}."
             raise MetricInputError(msg)
         self.beta = float(beta)
         super().__init__(
@@ -161,7 +166,10 @@ class FBetaScoreMetric(AveragedMetric):
         return super().settings | {"beta": self.beta}
 
     def ratio(self, counts: Tallies, /) -> tuple[Any, Any]:
-        """Hits and errors, where missed ones count b^2 times."""
+        """Hits and errors, where missed ones count b^2 times; for b > 1 all of it over b^2."""
+        if self.beta > 1:  # b^2 may overflow
+            b2 = (1 / self.beta) ** 2
+            return (1 + b2) * counts.hits, counts.support + b2 * counts.predicted
         b2 = self.beta**2
         return (1 + b2) * counts.hits, b2 * counts.support + counts.predicted
 

@@ -111,16 +111,16 @@ class SampleCounts(State):
             "items": self._items,
         }
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part | None:
         width, items = int(entry(data, "width")), int(entry(data, "items"))
         triples = np.asarray(entry(data, "triples"), np.int64).reshape(-1, 3)
         if not items:
-            return
+            return None
         if self.width not in (0, width):
             msg = f"States must count the same number of labels; {width} came for {self.width}."
             raise MetricStateError(msg)
         codes = _code(triples[:, 0], triples[:, 1], triples[:, 2], width)
-        self.add(_Part(width, codes, np.array(entry(data, "counts")), items))
+        return _Part(width, codes, np.array(entry(data, "counts")), items)
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         codes, width = self._coded(y_true, y_predicted)

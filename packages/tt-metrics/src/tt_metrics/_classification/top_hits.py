@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tt_metrics._classification.hits import Hits
-from tt_metrics._core.inputs import as_array
+from tt_metrics._core.inputs import as_array, as_whole
 from tt_metrics._core.labels import LabelReader
 from tt_metrics._errors import MetricInputError
 
@@ -33,10 +33,7 @@ class TopHits(Hits):
         self, k: int, *, num_classes: int | None = None, labels: Sequence[Any] | None = None
     ) -> None:
         super().__init__()
-        if k < 1:
-            msg = f"k must be at least 1; it is {k}."
-            raise MetricInputError(msg)
-        self.k = k
+        self.k = as_whole(k, "k", 1)
         self._reader = LabelReader(num_classes=num_classes, labels=labels)
         self._check_size(self._reader.num_classes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from tt_metrics._errors import MetricInputError
 
-__all__ = ["Rows", "TextRows", "read_delimited"]
+__all__ = ["Rows", "TextRows", "opened", "read_delimited"]
 
 NUMBER = re.compile(
     r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.IGNORECASE | re.ASCII
@@ -25,13 +26,19 @@ HEADINGS = {  # names that nobody gives to a class
     "class",
     "label",
     "labels",
+    "output",
+    "pred",
+    "predicted",
     "prediction",
     "predictions",
     "target",
+    "truth",
     "y_pred",
     "y_predicted",
     "y_true",
 }
+NAMES_OF_BOTH = {"gold", "true", "y"}  # of columns, and of classes beside those below
+OTHER_CLASSES = {"bronze", "f", "false", "n", "no", "silver"}
 
 
 @dataclass(frozen=True)
@@ -131,18 +138,31 @@ def read_delimited(path: Path, *, header: bool | None, wanted: Collection[str]) 
     return TextRows(path, tuple(rows[0]), rows[1:], lines[1:])
 
 
+def opened(path: Path, newline: str | None = None) -> io.StringIO:
+    """The text of a file; it is read at once, so that the line of a wrong byte is known."""
+    content = path.read_bytes()
+    try:
+        return io.StringIO(content.decode("utf-8-sig"), newline)
+    except UnicodeDecodeError as error:
+        # The error holds what it read: the content without a byte order mark.
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        msg = f"{path}, line {line}: a file must be UTF-8; the byte 0x{byte:02x} came. Convert it."
+        raise MetricInputError(msg) from error
+
+
 def _rows(path: Path) -> tuple[list[list[str]], list[int]]:
     """The rows with cells, and the line that each ends in; empty lines at the end are dropped."""
     rows: list[list[str]] = []
     lines: list[int] = []
-    with path.open(encoding="utf-8-sig", newline=None if path.suffix == ".txt" else "") as file:
-        try:
-            for line, row in _numbered(path, file):
-                rows.append([cell.strip() for cell in row] or [""])
-                lines.append(line)
-        except (csv.Error, UnicodeDecodeError) as error:
-            msg = f"{path} must be CSV in UTF-8; below line {lines[-1] if lines else 0}: {error}."
-            raise MetricInputError(msg) from error
+    file = opened(path, newline=None if path.suffix == ".txt" else "")
+    try:
+        for line, row in _numbered(path, file):
+            rows.append([cell.strip() for cell in row] or [""])
+            lines.append(line)
+    except csv.Error as error:
+        msg = f"{path} must be CSV; below line {lines[-1] if lines else 0}: {error}."
+        raise MetricInputError(msg) from error
     while rows and rows[-1] == [""]:
         rows.pop()
     return rows, lines[: len(rows)]
@@ -178,14 +198,24 @@ def _has_header(path: Path, rows: list[list[str]], wanted: Collection[str]) -> b
     if not numbers:
         if any(map(_mostly_numbers, zip(*body[:1000], strict=True))):
             return True
-        if {*map(str.lower, first)} <= HEADINGS:
+        recurs = any(cell == row[place] for row in body for place, cell in enumerate(first))
+        if _are_headings(first, body, recurs=recurs):
             return True
-        if any(cell == row[place] for row in body for place, cell in enumerate(first)):
+        if recurs:
             return False
     msg = (
         f"{path}, line 1: {','.join(first)!r} may be a header or data. Say --header or --no-header."
     )
     raise MetricInputError(msg)
+
+
+def _are_headings(first: list[str], body: list[list[str]], *, recurs: bool) -> bool:
+    """Whether the first row is usual names of columns, and not the class ``true`` or ``gold``."""
+    names = {cell.lower() for cell in first}
+    if not names <= HEADINGS | NAMES_OF_BOTH:
+        return False
+    among_classes = recurs or any(cell.lower() in OTHER_CLASSES for row in body for cell in row)
+    return bool(names & HEADINGS) or not among_classes
 
 
 def _may_be_names(first: list[str], body: list[list[str]], numbers: list[int]) -> bool:

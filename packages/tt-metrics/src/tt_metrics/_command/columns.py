@@ -15,7 +15,7 @@ from tt_metrics._command.cells import Rows, read_delimited
 from tt_metrics._command.json_lines import read_json_lines
 from tt_metrics._errors import MetricInputError
 
-__all__ = ["Columns", "aligned", "read_columns"]
+__all__ = ["Columns", "aligned", "listed", "path_of", "read_columns"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,20 @@ class Columns:
         values: Numbers or texts: shape (n,), or (n, K) for several columns.
         names: What the K columns are called; None where the file does not say.
         ids: Which sample each row is, shape (n,); None where no column of ids was asked for.
+        unchosen: What the columns of a table are called or numbered, where there are several and
+            nobody chose them: one may be an index.
     """
 
     source: str
     values: NDArray[Any]
     names: tuple[str, ...] | None = None
     ids: NDArray[np.str_] | None = None
+    unchosen: tuple[str, ...] = ()
+
+
+def path_of(source: str) -> Path:
+    """The file of ``file:column``."""
+    return _split(source)[0]
 
 
 def read_columns(
@@ -134,26 +142,29 @@ def _from_rows(
     if not chosen and "" in columns and len(columns) > 1:
         msg = (
             f"{source}: column {names.index('') + 1} has no name, as an index that pandas wrote; "
-            f"choose columns with :COLUMN, of {_listed(columns)}."
+            f"choose columns with :COLUMN, of {listed(columns)}."
         )
         raise MetricInputError(msg)
     parts = [rows.values(_place(source, names, name), labels) for name in columns]
     ids = None
     if id_column is not None:
         ids = np.array([str(name) for name in rows.column(_place(source, names, id_column))])
-    named = tuple(columns) if rows.names and len(columns) > 1 else None
-    return Columns(source, _stacked(source, columns, parts), named, ids)
+    several = tuple(columns) if len(columns) > 1 else ()
+    named = several if rows.names and several else None
+    unchosen = () if chosen else several
+    return Columns(source, _stacked(source, columns, parts), named, ids, unchosen)
 
 
 def _place(source: str, names: Sequence[str], name: str) -> int:
     if names.count(name) != 1:
         came = f"{name!r} came" if name not in names else f"{name!r} is {names.count(name)} of them"
-        msg = f"{source}: a column must be one of {_listed(names)}; {came}."
+        msg = f"{source}: a column must be one of {listed(names)}; {came}."
         raise MetricInputError(msg)
     return names.index(name)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[Any]) -> str:
+    """The first names, for messages."""
     return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
 
 
@@ -164,7 +175,7 @@ def _stacked(source: str, names: list[str], parts: list[NDArray[Any]]) -> NDArra
     if not parts or any(part.dtype.kind == "U" or part.ndim > 1 for part in parts):
         msg = (
             f"{source}: several columns together must be numbers, one per class; choose with "
-            f":COLUMN, of {_listed(names)}."
+            f":COLUMN, of {listed(names)}."
         )
         raise MetricInputError(msg)
     return np.column_stack(parts)
@@ -174,7 +185,7 @@ def _from_numpy(source: str, path: Path, chosen: list[str], id_column: str | Non
     arrays = _arrays(path)
     names = chosen or [name for name in arrays if name != id_column]
     if len(names) != 1:
-        msg = f"{source}: choose one array with :ARRAY, of {_listed(names)}."
+        msg = f"{source}: choose one array with :ARRAY, of {listed(names)}."
         raise MetricInputError(msg)
     everything = tuple(arrays)
     values = arrays[everything[_place(source, everything, names[0])]]

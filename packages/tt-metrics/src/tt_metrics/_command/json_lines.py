@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._command.cells import Rows
+from tt_metrics._command.cells import Rows, opened
 from tt_metrics._core.inputs import as_array
 from tt_metrics._errors import MetricInputError
 
@@ -36,10 +36,21 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "a text"
     if isinstance(value, (bool, int, float)):
-        return "a number" if np.isfinite(float(value)) else str(value)
-    if isinstance(value, list) and all(_kind(one) == "a number" for one in value):
+        return _kind_of_number(value)
+    if isinstance(value, list) and all(map(_is_number, value)):
         return f"a list of {len(value)} numbers"
     return json.dumps(value)[:40]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) and _kind_of_number(value) == "a number"
+
+
+def _kind_of_number(value: float) -> str:
+    if isinstance(value, int):
+        fits = -(2**63) <= value < 2**63
+        return "a number" if fits else "a whole number of more than 64 bits"
+    return "a number" if math.isfinite(value) else str(value)
 
 
 def read_json_lines(path: Path, fields: Sequence[str]) -> Rows:
@@ -61,14 +72,13 @@ def read_json_lines(path: Path, fields: Sequence[str]) -> Rows:
 
 def _values(path: Path) -> tuple[list[Any], list[int]]:
     values, lines = [], []
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                values.append(json.loads(line))
-            except ValueError as error:
-                msg = f"{path}, line {number}: a line must be one JSON value; {error}."
-                raise MetricInputError(msg) from error
-            lines.append(number)
+    for number, line in enumerate(opened(path), 1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            msg = f"{path}, line {number}: a line must be one JSON value; {error}."
+            raise MetricInputError(msg) from error
+        lines.append(number)
     return values, lines

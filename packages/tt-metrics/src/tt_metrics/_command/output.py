@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from tt_metrics._errors import MetricInputError
 from tt_metrics._report import formats, html
 from tt_metrics._report.json import to_json
 from tt_metrics._report.report import Report
 from tt_metrics._uncertainty.compare import Comparison
 
-__all__ = ["FORMATS", "Outcome"]
+__all__ = ["FORMATS", "Outcome", "check_output", "write"]
 
 
 @dataclass(frozen=True)
@@ -125,3 +131,38 @@ FORMATS: dict[str, Callable[[Outcome], str]] = {
     "json": _json,
     "csv": _csv,
 }
+
+
+def check_output(output: str, inputs: Iterable[Path]) -> None:
+    """Refuse to write over a file that is read, by whatever name."""
+    for path in inputs:
+        with suppress(FileNotFoundError):
+            if Path(output).samefile(path):
+                msg = f"--output must not be a file that is read; it is {path}. Name another."
+                raise MetricInputError(msg)
+
+
+def write(text: str, output: str | None) -> None:
+    """Write to a file, whole or not at all, or to the terminal."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    path = Path(output)
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")  # /dev/stdout or a pipe cannot be replaced
+        return
+    try:
+        _replace(path.resolve(), text)  # behind a link: the link stays
+    except OSError as error:  # name the file that was asked for, not the one beside it
+        raise OSError(error.errno, error.strerror, output) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._command.columns import Columns, aligned
+from tt_metrics._command.columns import Columns, aligned, listed
 from tt_metrics._command.tasks import TASKS, Settings, Task
 from tt_metrics._core.metric import Metric
 from tt_metrics._errors import MetricError, MetricInputError
@@ -18,6 +18,7 @@ from tt_metrics._errors import MetricError, MetricInputError
 __all__ = ["Data", "label_texts", "prepared", "scored"]
 
 _WHOLE = re.compile(r"[+-]?\d+")
+_ROUNDED = 0.05  # how far rows of printed probabilities may be from 1: ten columns, two decimals
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ def prepared(
         what = f"{true.values.shape[1]} columns"
         msg = f"{true.source} must be one column of labels; it is {what}. Choose with :COLUMN."
         raise MetricInputError(msg)
+    for columns in (true, *systems):
+        _check_choice(task, columns, labels, true.values)
     order = labels or next((list(c.names) for c in (true, *systems) if c.names), [])
     ordered = [_in_order(columns, order) for columns in (true, *systems)]
     targets = ordered[0].values
     predictions = [aligned(ordered[0], columns) for columns in ordered[1:]]
     if task == "binary":
-        return _of_two(true, targets, systems, predictions, positive)
+        return _of_two(_Two.of(true, labels, positive), targets, systems, predictions)
     known = labels or _named_by_columns(task, targets, ordered)
     return Data(
         targets,
@@ -74,6 +77,32 @@ def prepared(
         _typed(known, targets, task) if known else None,
         "labels" if task in ("regression", "retrieval") else _kind(task, predictions),
     )
+
+
+def _check_choice(task: str, columns: Columns, labels: list[str], targets: NDArray[Any]) -> None:
+    """Refuse columns that nobody chose, where one of them may be an id or an index."""
+    if not columns.unchosen or task in ("binary", "multilabel"):
+        return  # one column is asked for, or targets that are no 0 or 1 are found by metrics
+    if task == "classification":
+        if columns.names is None or _are_labels(columns.names, labels, targets):
+            return
+        rule = "columns must be called as the labels are, or be chosen"
+    elif task == "retrieval" and columns.names is None:
+        return
+    else:
+        rule = f"columns must be chosen for {task} where there are several"
+    came = listed(columns.unchosen)
+    msg = f"{columns.source}: {rule}; it has {came}. Choose with :COLUMN or :COLUMN,COLUMN."
+    raise MetricInputError(msg)
+
+
+def _are_labels(names: Sequence[str], labels: list[str], targets: NDArray[Any]) -> bool:
+    """Whether columns are called as the labels are, of which whole numbers may be missing."""
+    if labels or targets.dtype.kind == "U":
+        return {*names} == {*(labels or targets.tolist())}
+    if not all(_WHOLE.fullmatch(name) for name in names):
+        return False
+    return {int(name) for name in names} >= {*targets.tolist()}
 
 
 def _in_order(columns: Columns, order: list[str]) -> Columns:
@@ -104,10 +133,14 @@ def _typed(labels: list[str], targets: NDArray[Any], task: str) -> list[Any]:
     """Labels of the type that the targets have; those of tables are names."""
     if targets.dtype.kind == "U" or task == "multilabel":
         return list(labels)
+    return [_number(label, "--labels") for label in labels]
+
+
+def _number(label: str, option: str) -> float:
     try:
-        return [int(label) if _WHOLE.fullmatch(label) else float(label) for label in labels]
+        return int(label) if _WHOLE.fullmatch(label) else float(label)
     except ValueError:
-        msg = f"--labels must be numbers as the targets are; {', '.join(labels)} came."
+        msg = f"{option} must be numbers as the targets are; {label} came."
         raise MetricInputError(msg) from None
 
 
@@ -122,22 +155,52 @@ def _kind_of(task: str, values: NDArray[Any]) -> str:
         return "labels"
     if values.min() < 0 or values.max() > 1:
         return "labels" if task == "classification" else "scores"
-    if task == "classification" and not np.allclose(values.sum(axis=1), 1, atol=1e-6):
-        return "labels"
+    if task == "classification" and not np.allclose(values.sum(axis=1), 1, atol=_ROUNDED):
+        return "labels"  # those that are only rounded have a note that Log_loss is left out
     return "probabilities"
 
 
+@dataclass(frozen=True)
+class _Two:
+    """The label that counts, and all that predictions may be.
+
+    Attributes:
+        positive: The label that counts.
+        known: All labels.
+    """
+
+    positive: Any
+    known: list[Any]
+
+    @classmethod
+    def of(cls, true: Columns, labels: list[str], positive: str | None) -> _Two:
+        present = np.unique(true.values).tolist()
+        known = _typed(labels, true.values, "binary") if labels else present
+        if unknown := [label for label in present if label not in known]:
+            msg = f"--labels must have all labels of {true.source}; {unknown[0]!r} is not in it."
+            raise MetricInputError(msg)
+        label = _positive_label(true, known, positive)
+        return cls(label, known if labels or positive is not None else [0, 1])
+
+    def is_labels(self, source: str, values: NDArray[Any]) -> bool:
+        """Whether values are labels; if not they are scores, which must be written as such."""
+        unknown = [value for value in np.unique(values).tolist() if value not in self.known]
+        if unknown and values.dtype.kind != "f":
+            msg = (
+                f"{source}: a predicted label must be one of {listed(self.known)}; {unknown[0]!r} "
+                "came. Name all in --labels; scores need a decimal point (a float dtype)."
+            )
+            raise MetricInputError(msg)
+        return not unknown
+
+
 def _of_two(
-    true: Columns,
+    two: _Two,
     targets: NDArray[Any],
     systems: Sequence[Columns],
     predictions: Sequence[NDArray[Any]],
-    positive: str | None,
 ) -> Data:
     """Targets and predicted labels as 0 and 1; scores are those of the positive label."""
-    present = np.unique(targets).tolist()
-    label = _positive_label(true, present, targets, positive)
-    known = present if positive is not None else [0, 1]
     decided = []
     for columns, values in zip(systems, predictions, strict=True):
         if values.ndim > 1:
@@ -146,25 +209,25 @@ def _of_two(
                 f"label; it is {values.shape[1]}. Choose with :COLUMN."
             )
             raise MetricInputError(msg)
-        named = values.dtype.kind == "U" or bool(np.isin(values, known).all())
-        decided.append((values == label).astype(np.int64) if named else values.astype(np.float64))
-    return Data((targets == label).astype(np.int64), decided, None, _kind("binary", decided))
+        named = two.is_labels(columns.source, values)
+        decided.append(
+            (values == two.positive).astype(np.int64) if named else values.astype(np.float64)
+        )
+    return Data((targets == two.positive).astype(np.int64), decided, None, _kind("binary", decided))
 
 
-def _positive_label(
-    true: Columns, present: list[Any], targets: NDArray[Any], positive: str | None
-) -> Any:
-    came = ", ".join(map(repr, present[:10])) + (", ..." if len(present) > 10 else "")
+def _positive_label(true: Columns, known: list[Any], positive: str | None) -> Any:
     if positive is None:
-        if not set(present) <= {0, 1}:
+        if not set(known) <= {0, 1}:
             msg = (
-                f"{true.source} must hold 0 and 1, or --positive say what counts; it holds {came}."
+                f"{true.source} must hold 0 and 1, or --positive say what counts; it holds "
+                f"{listed(known)}."
             )
             raise MetricInputError(msg)
         return 1
-    label = positive if targets.dtype.kind == "U" else _typed([positive], targets, "binary")[0]
-    if label not in present:
-        msg = f"--positive must be a label of {true.source}, {came}; {positive!r} came."
+    label = positive if true.values.dtype.kind == "U" else _number(positive, "--positive")
+    if label not in known:
+        msg = f"--positive must be a label of {true.source}, {listed(known)}; {positive!r} came."
         raise MetricInputError(msg)
     return label
 
@@ -187,6 +250,8 @@ def scored(
     Raises:
         MetricError: A metric that was named, or each of those that fit, cannot take the data.
     """
+    names = task.names(wanted, data.kind)
+    task.check_used(settings, names)
     settings = replace(
         settings,
         labels=data.labels,
@@ -195,7 +260,7 @@ def scored(
     )
     systems: list[list[Metric[Any]]] = [[] for _ in data.systems]
     failed: list[tuple[str, MetricError]] = []
-    for name in task.names(wanted, data.kind):
+    for name in names:
         try:
             made = [task.metrics[name](data.true, values, settings) for values in data.systems]
             for metric in made:

@@ -71,7 +71,17 @@ class Task:
                 raise MetricInputError(msg)
         return list(dict.fromkeys(known[name.lower()] for name in asked))
 
+    def check_used(self, settings: Settings, names: Sequence[str]) -> None:
+        """Refuse a setting that a user gave and that none of the metrics takes."""
+        used = {setting for name in names for setting in self.metrics[name].takes}
+        for setting, option in _OPTIONS.items():
+            if getattr(settings, setting) is not None and setting not in used:
+                msg = f"{option} must be for one of the metrics; {', '.join(names)} have no use "
+                msg += "for it. Leave it out, or choose others with --metrics."
+                raise MetricInputError(msg)
 
+
+_OPTIONS = {"average": "--average", "positive_class_thresh": "--threshold", "k": "--k"}
 _DECIDED = ("labels", "positive_class_thresh", "multilabel")
 _AVERAGED = (*_DECIDED, "average")
 _MATRIX = ("labels", "positive_class_thresh")

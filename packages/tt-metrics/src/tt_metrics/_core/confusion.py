@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -72,14 +73,12 @@ class Confusion(State):
     @property
     def right(self) -> int | float:
         """The number, or weight, of items whose label was predicted."""
-        right: int | float = self.counts.trace().item()
-        return right
+        return _total(self.counts.diagonal())
 
     @property
     def total(self) -> int | float:
         """The number, or weight, of all items."""
-        total: int | float = self.counts.sum().item()
-        return total
+        return _total(self.counts)
 
     @property
     def weighted(self) -> bool:
@@ -88,7 +87,7 @@ class Confusion(State):
 
     def measured(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> _Part:
         """Count a batch: labels of shape (n,); labels or probabilities (n,), or scores (n, K)."""
-        if weight is None and self._reader.labels is None:
+        if weight is None and self._reader.labels is None and self._names is None:
             quick = tally_scores(y_true, y_predicted, len(self.counts))
             if quick is not None:
                 return _Part(quick, len(y_true))
@@ -102,22 +101,24 @@ class Confusion(State):
     def add(self, part: _Part, /) -> None:
         if part.names is not None or len(part.counts) != len(self.counts):
             part = self._aligned(part)
-        if part.counts.dtype == self.counts.dtype:
-            self.counts += part.counts
+        counts, items, _ = part
+        if counts.dtype is self.counts.dtype:
+            self.counts += counts
         else:
-            self.counts = self.counts + part.counts
-        self._items += part.items
+            self.counts = self.counts + counts
+        self._items += items
 
     def to_dict(self) -> dict[str, Any]:
         names = None if self._names is None else list(self._names)
         return {"counts": self.counts.copy(), "items": self._items, "names": names}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part | None:
         counts, names = np.asarray(entry(data, "counts")), entry(data, "names")
         part = _Part(counts, int(entry(data, "items")), None if names is None else tuple(names))
-        if part.items:
-            self._check_kind(part.names)
-            self.add(part)
+        if not part.items:
+            return None
+        self._check_kind(part.names)
+        return part
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         read = self._reader.read(y_true, y_predicted)
@@ -184,6 +185,14 @@ class Confusion(State):
         self.counts = _spread(self.counts, self._names or (), names)
         self._names = names
         return part._replace(counts=_spread(part.counts, part.names, names))
+
+
+def _total(counts: Counts) -> int | float:
+    """The sum; of floats the nearest one, so that a part is never more than the whole."""
+    if counts.dtype.kind == "f":
+        return math.fsum(counts.ravel())
+    total: int = counts.sum().item()
+    return total
 
 
 def _padded(counts: Counts, size: int) -> Counts:

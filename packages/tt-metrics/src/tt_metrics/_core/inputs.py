@@ -5,6 +5,8 @@ torch is never imported: a tensor is known by its methods.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from itertools import chain, compress
 from typing import Any
@@ -20,6 +22,7 @@ __all__ = [
     "as_numbers",
     "as_pair",
     "as_weights",
+    "as_whole",
     "concatenated",
     "matched",
     "require",
@@ -34,9 +37,16 @@ def as_array(values: Any, name: str = "values") -> NDArray[Any]:
     float32, which holds every bfloat16 exactly.
     """
     if hasattr(values, "detach"):
-        return _from_tensor(values)
-    if isinstance(values, (list, tuple)) and values and hasattr(values[0], "detach"):
-        values = [_from_tensor(value) for value in values]
+        return _from_tensor(values, name)
+    if np.ma.is_masked(values):
+        masked = int(np.ma.getmaskarray(values).sum())
+        msg = (
+            f"{name} must have no masked items; {masked} are. Pass its `.data`, and which items "
+            "count as `valid`."
+        )
+        raise MetricInputError(msg)
+    if isinstance(values, (list, tuple)) and any(hasattr(value, "detach") for value in values[:1]):
+        values = [_from_tensor(value, name) for value in values]
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -47,8 +57,13 @@ def as_array(values: Any, name: str = "values") -> NDArray[Any]:
     return array
 
 
-def _from_tensor(tensor: Any) -> NDArray[Any]:
+def _from_tensor(tensor: Any, name: str) -> NDArray[Any]:
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
     tensor = tensor.detach().cpu()
+    if getattr(tensor, "is_sparse", False):
+        msg = f"{name} must be a dense tensor; a sparse one came. Call its `to_dense`."
+        raise MetricInputError(msg)
     try:
         return np.asarray(tensor.numpy())
     except TypeError:
@@ -66,8 +81,13 @@ def _one_type(array: NDArray[Any], values: Any, name: str) -> NDArray[Any]:
     kinds = {_kind(item) for item in items}
     if len(kinds) > 1 or not kinds <= {"text", "number"}:
         odd = [item for item in items if _kind(item) == "other"]
-        came = f"it holds {odd[0]!r}" if odd else f"it mixes {' and '.join(sorted(kinds))}"
-        msg = f"{name} must hold only numbers or only texts; {came}."
+        came = f"it mixes {' and '.join(sorted(kinds))}"
+        if odd:
+            came = f"it holds {odd[0]!r} at index {items.index(odd[0])}"
+        msg = (
+            f"{name} must hold only numbers or only texts; {came}. Leave missing items out with "
+            "`valid`."
+        )
         raise MetricInputError(msg)
     return np.array(items, str if kinds == {"text"} else None).reshape(array.shape)
 
@@ -149,7 +169,13 @@ def as_weights(weight: Any, count: int) -> NDArray[np.float64]:
         msg = f"weight needs one number per item, shape ({count},); its shape is {array.shape}."
         raise MetricInputError(msg)
     require(array >= 0, array, "weight", "must be at least 0")
-    return array.astype(np.float64)
+    weights = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        total = float(weights.sum())
+    if not math.isfinite(total):
+        msg = "The sum of weight must stay below 1.8e308 (float64); scale the weights down."
+        raise MetricInputError(msg)
+    return weights
 
 
 def selected(values: Any, mask: NDArray[np.bool_], name: str) -> Any:
@@ -174,3 +200,15 @@ def concatenated(chunks: Sequence[Any]) -> Any:
     if all(hasattr(chunk, "shape") for chunk in chunks):
         return np.concatenate([as_array(chunk) for chunk in chunks])
     return list(chain.from_iterable(chunks))
+
+
+def as_whole(number: Any, name: str, least: int) -> int:
+    """Give a setting that counts something as an int; a bool is none, though Python takes it."""
+    try:
+        whole = least - 1 if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        whole = least - 1
+    if whole < least:
+        msg = f"{name} must be a whole number of at least {least}; it is {number!r}."
+        raise MetricInputError(msg)
+    return whole

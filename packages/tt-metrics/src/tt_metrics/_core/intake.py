@@ -32,10 +32,7 @@ class Intake:
         Paired comparisons need them, and so do intervals of metrics whose state is too small to
         draw from. They become part of `state`.
         """
-        if self._items is None and any(state.count for state in self._states):
-            msg = "keep_items must be called before data comes; some has come already."
-            raise MetricStateError(msg)
-        self._items = self._items or Items()
+        self._items = self._kept_items()
         return self
 
     @property
@@ -62,20 +59,19 @@ class Intake:
             valid: Shape (n,), bool: items that are false are left out, such as the padding of a
                 distributed sampler.
             sample_ids: Shape (n,), whole numbers or texts: which sample each item is. A sample
-                counts once, also when states are merged. Ids keep the items, in memory and in
-                `state`; `valid` costs nothing.
+                counts once, as it came first, also when states are merged. Ids keep the items, in
+                memory and in `state`; `valid` costs nothing.
 
         Raises:
             MetricInputError: Data that the metric cannot take.
         """
-        self._given = None
         if valid is None and sample_ids is None and self._items is None:
             self._take(y_true, y_predicted, weight)
-            return
-        batch = Batch(y_true, y_predicted, weight)
-        if sample_ids is not None:
-            batch.ids = _as_ids(sample_ids)
-        self._take_batch(batch if valid is None else batch.where(_as_mask(valid)))
+        else:
+            ids = None if sample_ids is None else _as_ids(sample_ids, y_true)
+            batch = Batch(y_true, y_predicted, weight, ids)
+            self._take_batch(batch if valid is None else batch.where(_as_mask(valid)))
+        self._given = None
 
     def _take(self, y_true: Any, y_predicted: Any, weight: Any) -> None:
         if len(self._states) == 1:
@@ -88,7 +84,8 @@ class Intake:
     def _take_batch(self, batch: Batch) -> None:
         items = self._items
         if batch.ids is not None:
-            items = self.keep_items()._items or Items()
+            items = self._kept_items()
+            items.check(batch)
             batch = batch.where(items.new(batch.ids))
         if batch.is_empty:
             return
@@ -97,6 +94,17 @@ class Intake:
         self._take(batch.y_true, batch.y_predicted, batch.weight)
         if items is not None:
             items.append(batch)
+        self._items = items
+
+    def _kept_items(self) -> Items:
+        """The kept items, or none yet."""
+        if self._items is None and any(state.count for state in self._states):
+            msg = (
+                "Items, which sample_ids need too, must be kept from the first update on; some "
+                "data has come already. Call `keep_items` at the beginning."
+            )
+            raise MetricStateError(msg)
+        return self._items or Items()
 
     def _contents(self) -> dict[str, Any]:
         """The part of the state dict that metrics and packages share."""
@@ -108,24 +116,36 @@ class Intake:
         }
 
     def _merge_contents(self, state: Mapping[str, Any]) -> None:
-        self._given = None
+        """Take in the contents of another one: all of it, or nothing."""
         if not entry(state, "count"):
             return
-        parts, items = entry(state, "data"), entry(state, "items")
-        if items is not None and self._items is None:
-            self.keep_items()
-        elif items is None and self._items is not None:
+        listed, parts = entry(state, "items"), entry(state, "data")
+        if len(parts) != len(self._states):
+            msg = f"A state must have {len(self._states)} parts; {len(parts)} came."
+            raise MetricStateError(msg)
+        if listed is None:
+            self._merge_parts(parts)
+            return
+        theirs, items = Items.from_list(listed), self._kept_items()
+        whole = theirs.whole()
+        items.check(whole)
+        if whole.ids is None:
+            self._merge_parts(parts, keeping=True)
+            items.extend(theirs)
+            self._items = items
+        else:
+            self._take_batch(whole)
+            self._given = None
+
+    def _merge_parts(self, parts: Sequence[Mapping[str, Any]], *, keeping: bool = False) -> None:
+        if self._items is not None and not keeping:
             msg = "A metric that keeps its items can only take in one that does; call keep_items."
             raise MetricStateError(msg)
-        batches = [] if items is None else Items.batches_of(items)
-        if batches and batches[0].ids is not None:
-            for batch in batches:
-                self._take_batch(batch)
-            return
-        for own, part in zip(self._states, parts, strict=True):
-            own.merge(part)
-        for batch in batches:
-            self._items.append(batch)  # type: ignore[union-attr]  # kept where there are batches
+        read = [state.parsed(part) for state, part in zip(self._states, parts, strict=True)]
+        for state, part in zip(self._states, read, strict=True):
+            if part is not None:
+                state.add(part)
+        self._given = None
 
 
 def check_format(state: Mapping[str, Any]) -> None:
@@ -149,7 +169,7 @@ def _as_mask(valid: Any) -> NDArray[np.bool_]:
     return mask
 
 
-def _as_ids(sample_ids: Any) -> NDArray[Any]:
+def _as_ids(sample_ids: Any, y_true: Any) -> NDArray[Any]:
     """Sample ids as whole numbers or texts of shape (n,)."""
     ids = as_array(sample_ids, "sample_ids")
     if ids.ndim != 1 or ids.dtype.kind not in "iuU":
@@ -157,5 +177,9 @@ def _as_ids(sample_ids: Any) -> NDArray[Any]:
             "sample_ids must be whole numbers or texts of shape (n,); their shape is "
             f"{ids.shape}, their dtype {ids.dtype}."
         )
+        raise MetricInputError(msg)
+    if not hasattr(y_true, "__len__") or len(ids) != len(y_true):
+        shape = as_array(y_true, "y_true").shape
+        msg = f"sample_ids must have one entry per item; there are {len(ids)} for y_true {shape}."
         raise MetricInputError(msg)
     return ids

@@ -60,19 +60,33 @@ class Items:
         self._seen: set[Any] = set()
 
     def check(self, batch: Batch) -> None:
-        """Refuse a batch without ids among those with, and the other way round."""
-        if self._batches and (batch.ids is None) != (self._batches[0].ids is None):
-            msg = "sample_ids must come with every update or with none."
+        """Refuse ids of another type, or a batch with ids among those without."""
+        if not self._batches:
+            return
+        kinds = [None if ids is None else ids.dtype.kind == "U" for ids in (self._ids, batch.ids)]
+        if kinds[0] != kinds[1]:
+            msg = (
+                "sample_ids must come with every update or with none, and be whole numbers or "
+                "texts throughout."
+            )
             raise MetricStateError(msg)
+
+    @property
+    def _ids(self) -> NDArray[Any] | None:
+        """The ids of one batch: of what type they are."""
+        ids: NDArray[Any] | None = self._batches[0].ids
+        return ids
 
     def append(self, batch: Batch) -> None:
         """Take in a copy of a batch."""
-        self.check(batch)
-        weight = None if batch.weight is None else _copied(batch.weight)
-        kept = Batch(_copied(batch.y_true), _copied(batch.y_predicted), weight, batch.ids)
-        self._batches.append(kept)
+        self._batches.append(_copy_of(batch))
         if batch.ids is not None:
             self._seen.update(batch.ids.tolist())
+
+    def extend(self, other: Items) -> None:
+        """Take in all batches of another one."""
+        for batch in other._batches:
+            self.append(batch)
 
     def whole(self) -> Batch:
         """All items as one batch; those without a weight weigh 1 where others have one."""
@@ -83,7 +97,7 @@ class Items:
             concatenated([part.y_true for part in parts]),
             concatenated([part.y_predicted for part in parts]),
             _joined_weights(parts),
-            None if parts[0].ids is None else np.concatenate([part.ids for part in parts]),
+            None if parts[0].ids is None else _joined_ids([part.ids for part in parts]),
         )
 
     def new(self, ids: Any) -> NDArray[np.bool_]:
@@ -95,19 +109,35 @@ class Items:
         return fresh
 
     def to_list(self) -> list[dict[str, Any]]:
-        """The batches as plain dicts."""
-        return [{name: getattr(b, name) for name in Batch.__slots__} for b in self._batches]
+        """The batches as plain dicts; a copy."""
+        copies = map(_copy_of, self._batches)
+        return [{name: getattr(batch, name) for name in Batch.__slots__} for batch in copies]
 
-    @staticmethod
-    def batches_of(data: Any) -> list[Batch]:
+    @classmethod
+    def from_list(cls, data: Any) -> Self:
         """Read what `to_list` gave."""
+        items = cls()
         names = ("y_true", "y_predicted", "weight", "ids")
-        return [Batch(*(entry(part, name) for name in names)) for part in data]
+        items._batches = [Batch(*(entry(part, name) for name in names)) for part in data]
+        return items
+
+
+def _copy_of(batch: Batch) -> Batch:
+    parts = (batch.y_true, batch.y_predicted, batch.weight, batch.ids)
+    return Batch(*(None if part is None else _copied(part) for part in parts))
 
 
 def _copied(values: Any) -> Any:
     """A copy off the graph and the device: callers may fill the same buffer again."""
     return list(values) if isinstance(values, (list, tuple)) else np.array(as_array(values))
+
+
+def _joined_ids(ids: list[NDArray[Any]]) -> NDArray[Any]:
+    """All ids as one array; signed and unsigned ones would meet as floats and lose digits."""
+    kinds = {part.dtype for part in ids}
+    if np.result_type(*kinds).kind == "f":
+        return np.concatenate([part.astype(object) for part in ids])
+    return np.concatenate(ids)
 
 
 def _joined_weights(parts: list[Batch]) -> NDArray[np.float64] | None:

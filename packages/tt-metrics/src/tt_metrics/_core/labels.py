@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._core.inputs import as_array, as_numbers, matched, require
+from tt_metrics._core.inputs import as_array, as_numbers, as_whole, matched, require
 from tt_metrics._errors import MetricInputError
 
-__all__ = ["LabelReader", "Labelled"]
+__all__ = ["LabelReader", "Labelled", "at_least", "checked_labels"]
 
 Array = NDArray[Any]
+
+EXACT = 1 << 53  # beyond, not every whole number is a float
 
 
 class Labelled(NamedTuple):
@@ -34,7 +36,8 @@ class LabelReader:
 
     Labels are 0, 1, 2, ... or texts, or those of ``labels``. Scores of shape (n, K) mean their
     largest column (the first of equals); one float per item in [0, 1] is a probability: the second
-    label where it is **at least** the threshold.
+    label where it is **at least** the threshold. With more than two `labels`, or with such as 1 and
+    2, where 1.0 could be either, floats are labels.
 
     Args:
         threshold: In (0, 1].
@@ -49,19 +52,19 @@ class LabelReader:
         num_classes: int | None = None,
         labels: Sequence[Any] | None = None,
     ) -> None:
-        if not 0 < threshold <= 1:
-            msg = f"A threshold must be above 0 and at most 1; it is {threshold}."
+        if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold <= 1:
+            msg = f"A threshold must be above 0 and at most 1; it is {threshold!r}."
             raise MetricInputError(msg)
-        if num_classes is not None and num_classes < 1:
-            msg = f"num_classes must be at least 1; it is {num_classes}."
-            raise MetricInputError(msg)
+        if num_classes is not None:
+            num_classes = as_whole(num_classes, "num_classes", 1)
         self.threshold = float(threshold)
-        self.labels = None if labels is None else _checked_labels(labels)
+        self.labels = None if labels is None else checked_labels(labels)
         if self.labels is not None and num_classes not in (None, len(self.labels)):
             msg = f"num_classes is {num_classes}, but there are {len(self.labels)} labels."
             raise MetricInputError(msg)
         self.num_classes = num_classes if self.labels is None else len(self.labels)
         self._sorted = None if self.labels is None else _sorted_labels(self.labels)
+        self._probabilities = self.labels is None or _leave_room(self.labels)
 
     @property
     def key(self) -> tuple[Hashable, ...]:
@@ -119,20 +122,17 @@ class LabelReader:
 
     def _decided(self, predictions: Array) -> Array:
         if predictions.ndim == 2:
-            best: Array = predictions.argmax(axis=1)
-            return best
-        if predictions.ndim == 1 and predictions.dtype.kind == "f" and self._may_be_probability():
+            return _best(predictions)
+        if predictions.ndim == 1 and predictions.dtype.kind == "f" and self._probabilities:
             inside = (predictions >= 0) & (predictions <= 1)
             if inside.all():
-                return (predictions >= self.threshold).view(np.uint8)
+                return at_least(predictions, self.threshold).view(np.uint8)
             if self._sorted is None:
                 rule = "must be probabilities in [0, 1] or labels"
-                require(predictions == np.floor(predictions), predictions, "y_predicted", rule)
+                whole = predictions == np.floor(predictions)
+                require(inside | whole, predictions, "y_predicted", rule)
+                require(inside if not whole.all() else whole, predictions, "y_predicted", rule)
         return self._coded(predictions, "y_predicted")
-
-    def _may_be_probability(self) -> bool:
-        """Floats are labels where the labels are floats."""
-        return self._sorted is None or self._sorted[0].dtype.kind != "f"
 
     def _size(self, true: Array, predicted: Array, predictions: Array) -> int:
         largest = int(true.max())
@@ -153,6 +153,32 @@ class LabelReader:
         return self.num_classes or size
 
 
+def at_least(probabilities: Array, threshold: float) -> NDArray[np.bool_]:
+    """Compare in the precision of the probabilities, in which no threshold is 0."""
+    kind = probabilities.dtype.type
+    limit = max(kind(threshold), np.finfo(kind).smallest_subnormal)
+    return np.asarray(probabilities >= limit)
+
+
+def _leave_room(labels: tuple[Any, ...]) -> bool:
+    """Whether a float can be told to be a probability, whatever else is in its batch.
+
+    It can be for two texts, and for two whole numbers unless 1 is the first or 0 the second: 1.0
+    would be one label as a probability and the other as a label.
+    """
+    if len(labels) != 2 or any(isinstance(label, float) for label in labels):
+        return False
+    return bool(labels[0] != 1 and labels[1] != 0)
+
+
+def _best(scores: Array) -> Array:
+    if scores.dtype.kind == "U":
+        msg = f"Texts must be labels of shape (n,); those of y_predicted have {scores.shape}."
+        raise MetricInputError(msg)
+    best: Array = scores.argmax(axis=1)
+    return best
+
+
 def _nonempty(array: Array, name: str) -> Array:
     if array.size == 0:
         msg = f"{name} must hold at least one item; its shape is {array.shape}."
@@ -168,6 +194,7 @@ def _whole(array: Array, name: str) -> Array:
         require(array >= 0, array, name, "must be labels from 0 up (or give `labels`)")
     if array.dtype.kind == "f":
         require(array == np.floor(array), array, name, "must be whole labels")
+        require(array < np.float64(EXACT), array, name, "must be labels below 2**53")
         return array.astype(np.int64)
     return array
 
@@ -185,9 +212,13 @@ def _named(truth: Array, predictions: Array) -> Labelled:
     return Labelled(true, predicted, len(names), tuple(names.tolist()))
 
 
-def _checked_labels(labels: Sequence[Any]) -> tuple[Any, ...]:
+def checked_labels(labels: Sequence[Any]) -> tuple[Any, ...]:
+    """Give the labels as plain numbers or texts, all different."""
+    if isinstance(labels, (str, bytes, set, frozenset)) or not hasattr(labels, "__iter__"):
+        msg = f"labels must be a list of all labels in their order; {labels!r} came."
+        raise MetricInputError(msg)
     array = as_array(list(labels), "labels")
-    if array.ndim != 1 or not array.size:
+    if array.ndim != 1 or not array.size or (array.dtype.kind == "f" and np.isnan(array).any()):
         msg = f"labels must be at least one label, each a number or a text; {labels!r} came."
         raise MetricInputError(msg)
     plain = tuple(array.tolist())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tt_metrics._core.inputs import as_weights
 from tt_metrics._core.state import Draw, Kinds, State, entry
-from tt_metrics._errors import NoDataError
+from tt_metrics._errors import MetricStateError, NoDataError
 
 __all__ = ["Segments"]
 
@@ -92,9 +92,15 @@ class Segments(State):
             "weights": None if weights is None else weights.copy(),
         }
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part:
         rows, weights = np.array(entry(data, "rows"), np.float64), entry(data, "weights")
-        self.add(_Part(rows, None if weights is None else np.array(weights, np.float64)))
+        if rows.ndim != 2 or rows.shape[1] != len(self.names):
+            msg = (
+                f"A table of {type(self).__name__} must have {len(self.names)} columns; one of "
+                f"shape {rows.shape} came."
+            )
+            raise MetricStateError(msg)
+        return _Part(rows, None if weights is None else np.array(weights, np.float64))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         part = self.measured(y_true, y_predicted, weight)

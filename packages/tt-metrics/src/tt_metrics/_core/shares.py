@@ -72,6 +72,8 @@ def merge_share(total: Mergeable, rank: int, content: bytes, numbers: NDArray[np
         values = numbers[at : at + size]
         state["data"][index][name] = values.item() if shape is None else values.reshape(shape)
         at += size
+    if numbers.any():  # those of all ranks are put where this rank may have had nothing
+        state["count"] = max(1, state["count"])
     try:
         total.merge(state)
     except MetricError as error:

@@ -75,15 +75,23 @@ class State(ABC):
 
     @abstractmethod
     def add(self, part: Any, /) -> None:
-        """Take in what `measured` gave; cannot fail."""
+        """Take in what `measured` or `parsed` gave; cannot fail."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Give the content as a plain dict of arrays and numbers, shared with nothing."""
 
     @abstractmethod
+    def parsed(self, data: Mapping[str, Any], /) -> Any:
+        """Give what the `to_dict` of a state with an equal key adds; None if that is nothing.
+
+        Changes nothing, and raises `MetricStateError` on what does not fit.
+        """
+
     def merge(self, data: Mapping[str, Any], /) -> None:
         """Take in the `to_dict` of a state with an equal key."""
+        if (part := self.parsed(data)) is not None:
+            self.add(part)
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:  # noqa: ARG002  (for subclasses)
         """Sort items into kinds, to draw from them; looks at the settings, not at the content."""

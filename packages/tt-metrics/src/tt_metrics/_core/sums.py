@@ -88,11 +88,11 @@ class Sums(State):
         totals = np.array(self._totals, np.float64).reshape(-1, 2)
         return {"count": self._count, "weight": np.array(self._weight), "totals": totals}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part:
         high, low = np.asarray(entry(data, "weight"), np.float64).tolist()
         rows = np.asarray(entry(data, "totals"), np.float64).tolist()
         totals = [(above, below) for above, below in rows]
-        self.add(self._fitting(_Part(int(entry(data, "count")), (high, low), totals)))
+        return self._fitting(_Part(int(entry(data, "count")), (high, low), totals))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         columns = self.columns(y_true, y_predicted)

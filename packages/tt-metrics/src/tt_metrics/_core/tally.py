@@ -37,8 +37,8 @@ def tally(
 def tally_scores(y_true: Any, scores: Any, size: int) -> NDArray[np.int64] | None:
     """Count a small batch of integer labels (n,) and scores (n, size); None if anything is unusual.
 
-    One scalar product finds a score that is not finite, and the counting itself finds a label out
-    of range: its cell is negative or beyond the last.
+    One scalar product finds a score that is not finite, and making one index of two a label that is
+    out of range.
     """
     if (
         type(y_true) is not np.ndarray
@@ -53,10 +53,8 @@ def tally_scores(y_true: Any, scores: Any, size: int) -> NDArray[np.int64] | Non
         return None
     if not math.isfinite(np.vdot(scores, scores)):  # unlike dot, it does not warn of overflow
         return None
-    cells = y_true * size
-    cells += scores.argmax(axis=1)
     try:
-        counts = np.bincount(cells, minlength=size * size)
+        cells = np.ravel_multi_index((y_true, scores.argmax(axis=1)), (size, size))
     except ValueError:
         return None
-    return counts.reshape(size, size) if len(counts) == size * size else None
+    return np.bincount(cells, minlength=size * size).reshape(size, size)

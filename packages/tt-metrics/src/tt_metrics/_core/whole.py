@@ -21,6 +21,9 @@ from tt_metrics._errors import MetricInputError, MetricTypeError
 __all__ = ["AbstractBaseMetric", "Kept"]
 
 
+_Pair = tuple[Any, Any]  # targets and predictions of a batch
+
+
 class Kept(State):
     """The data itself, for results that are no function of anything smaller.
 
@@ -47,36 +50,37 @@ class Kept(State):
         """All targets and all predictions."""
         return concatenated(self._true), concatenated(self._predicted)
 
-    def measured(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> tuple[Any, Any]:
+    def measured(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> list[_Pair]:
         if weight is not None:
             msg = "A metric over whole arrays takes no weight: leave it out, or use a `Metric`."
             raise MetricInputError(msg)
         if self.np_array:
-            return as_array(y_true, "y_true"), as_array(y_predicted, "y_predicted")
-        return _off_graph(y_true), _off_graph(y_predicted)
+            y_true, y_predicted = as_array(y_true, "y_true"), as_array(y_predicted, "y_predicted")
+        return [(_own(y_true), _own(y_predicted))]
 
-    def add(self, part: tuple[Any, Any], /) -> None:
-        self._true.append(part[0])
-        self._predicted.append(part[1])
+    def add(self, part: list[_Pair], /) -> None:
+        for y_true, y_predicted in part:
+            self._true.append(y_true)
+            self._predicted.append(y_predicted)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"y_true": list(self._true), "y_predicted": list(self._predicted)}
+        true, predicted = map(_own, self._true), map(_own, self._predicted)
+        return {"y_true": list(true), "y_predicted": list(predicted)}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> list[_Pair]:
         true, predicted = entry(data, "y_true"), entry(data, "y_predicted")
-        self._true += true
-        self._predicted += predicted
+        return list(zip(true, predicted, strict=True))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
-        part = self.measured(y_true, y_predicted, weight)
+        [(true, predicted)] = self.measured(y_true, y_predicted, weight)
 
         def draw(times: NDArray[np.int64], /) -> Iterator[State]:
             for row in times:
                 drawn = Kept(np_array=self.np_array)
-                drawn.add((_repeated(part[0], row), _repeated(part[1], row)))
+                drawn.add([(_repeated(true, row), _repeated(predicted, row))])
                 yield drawn
 
-        return Kinds(np.arange(len(part[0])), len(part[0]), draw)
+        return Kinds(np.arange(len(true)), len(true), draw)
 
     def own_kinds(self) -> tuple[NDArray[np.int64], Draw] | None:
         kinds = self.kinds(*self.whole)
@@ -88,9 +92,14 @@ def _repeated(values: Any, times: NDArray[np.int64]) -> Any:
     return [values[i] for i in index] if isinstance(values, (list, tuple)) else values[index]
 
 
-def _off_graph(values: Any) -> Any:
-    """Keep no autograd graph alive with a tensor."""
-    return values.detach() if hasattr(values, "detach") else values
+def _own(values: Any) -> Any:
+    """Arrays as a copy, since callers fill them again; tensors off their graph too."""
+    if isinstance(values, np.ndarray):
+        return values.copy()
+    if hasattr(values, "detach"):
+        values = values.detach()
+        return values.clone() if hasattr(values, "clone") else values
+    return values
 
 
 class AbstractBaseMetric(Metric[Kept]):

@@ -226,7 +226,9 @@ class AbstractResultPackage(ABC):
     def add_merge_dicts(self, other: Any) -> Self:
         """Take another's results into this package's, as ``+=`` does.
 
-        They stay until the next `prepare_result_package`.
+        They stay until the next `prepare_result_package`, and with this object: results of
+        others cannot be merged, so `state` does not have them, nor does what is reduced or merged
+        from it.
 
         Args:
             other: A package, a metric, or a dict of results by name.

@@ -50,6 +50,10 @@ class MultipleResultPackageWrapper(AbstractResultPackage):
 
     It is what ``package + other`` gives. A name that comes again gets a number: 'A', 'A_1', 'A_2'.
 
+    The packages stay themselves: `get_results` and `report` both give what they have when asked, so
+    batches and evaluations that come to a package later are seen here. Metrics and dicts put beside
+    packages count as they were then, and so do `y_true`, `y_predicted` and the hyperparameters.
+
     Args:
         strict_content_check: Raise on doubtful content instead of warning.
         **kwargs: Whatever else is to be known of the package.
@@ -91,6 +95,12 @@ class MultipleResultPackageWrapper(AbstractResultPackage):
         """The results of each package under its name."""
         return {name: dict(package.get_results()) for name, package in self._named().items()}
 
+    def get_results(self) -> dict[str, Any]:
+        """The results of each package under its name, as they are now."""
+        super().get_results()  # raises where there are no packages yet
+        self.results_dict = self._completed(self.prepare_results_dict())
+        return self.results_dict
+
     def set_experiment_dir_path_for_additional_results(
         self,
         project_name: str,
@@ -122,6 +132,7 @@ class MultipleResultPackageWrapper(AbstractResultPackage):
         return side_by_side(self, other_object)
 
     def _report_sections(self, intervals: Intervals) -> list[Section]:
+        super().get_results()  # raises where there are no packages yet
         sections = [
             replace(section, name=name)
             for name, package in self._named().items()

@@ -44,6 +44,7 @@ class TorchMetricsPackage(AbstractResultPackage):
         self, y_true: Any, y_predicted: Any, hyperparameters: Any = None, **kwargs: Any
     ) -> None:
         """Take targets and predictions, in place of all that came before, and compute."""
+        _check_tensors(y_true, y_predicted)  # before anything is forgotten
         self.metric_reset()
         self.update(y_true, y_predicted)
         with _alone(self.torch_metrics):
@@ -53,12 +54,13 @@ class TorchMetricsPackage(AbstractResultPackage):
         """Take in one batch.
 
         Args:
-            y_true: Targets, as tensors.
-            y_predicted: Predictions, as tensors.
+            y_true: Targets, as tensors; or lists of texts, where the metric is on text.
+            y_predicted: Predictions, likewise.
+
+        Raises:
+            MetricInputError: Numbers came as something else than tensors.
         """
-        if isinstance(y_true, np.ndarray) or isinstance(y_predicted, np.ndarray):
-            msg = "torchmetrics takes tensors; a NumPy array came. Convert with torch.as_tensor."
-            raise MetricInputError(msg)
+        _check_tensors(y_true, y_predicted)
         self.torch_metrics.update(y_predicted, y_true)
         self._filled, self.results_dict = True, None
 
@@ -163,6 +165,26 @@ def _check_methods(metric: Any, name: str, methods: tuple[str, ...]) -> None:
     if isinstance(metric, type):
         msg = f"{name} must be an object, not a class: {metric.__name__} came. Construct it."
         raise MetricTypeError(msg)
+
+
+def _check_tensors(*parts: Any) -> None:
+    """Refuse numbers that are no tensors; texts and dicts in lists are what some metrics take."""
+    for part in parts:
+        if came := _no_tensor(part):
+            msg = f"torchmetrics takes tensors; {came} came. Convert with torch.as_tensor."
+            raise MetricInputError(msg)
+
+
+def _no_tensor(values: Any) -> str | None:
+    if isinstance(values, np.ndarray):
+        return "a NumPy array"
+    if hasattr(values, "__array__") and not hasattr(values, "detach"):  # such as a pandas Series
+        return type(values).__name__
+    while isinstance(values, (list, tuple)) and len(values):
+        values = values[0]
+        if isinstance(values, (int, float, np.ndarray, np.generic)):
+            return "a list of numbers"
+    return None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tt_metrics._core.intake import Intake, check_format
-from tt_metrics._core.items import Items
+from tt_metrics._core.items import Batch, Items
 from tt_metrics._core.state import State, entry
 from tt_metrics._core.value import flattened
 from tt_metrics._errors import MetricStateError
@@ -28,10 +28,20 @@ class StreamedResultPackage(Intake, AbstractResultPackage):
     def prepare_result_package(
         self, y_true: Any, y_predicted: Any, hyperparameters: Any = None, **kwargs: Any
     ) -> None:
-        """Take targets and predictions, in place of all that came before, and compute."""
-        self.reset()
-        self.update(y_true, y_predicted)
-        super().prepare_result_package(y_true, y_predicted, hyperparameters, **kwargs)
+        """Take targets and predictions, in place of all that came before, and compute.
+
+        One that raises leaves everything as it was.
+        """
+        before = dict(vars(self))
+        try:
+            self.reset()  # puts fresh states in place of the old ones, which stay untouched
+            self.update(y_true, y_predicted)
+            super().prepare_result_package(y_true, y_predicted, hyperparameters, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        self._given = Batch(y_true, y_predicted)  # all there is, so intervals can be drawn from it
 
     def get_results(self) -> dict[str, Any]:
         """The results by name, of all data so far."""
@@ -52,6 +62,7 @@ class StreamedResultPackage(Intake, AbstractResultPackage):
     def reset(self) -> None:
         """Forget all data and results."""
         self._states = self._fresh_states()
+        self._given = None
         self._items = None if self._items is None else Items()
         self.y_true, self.y_predicted, self.additional_results = None, None, {}
         self.results_dict, self._added = None, {}
@@ -62,7 +73,10 @@ class StreamedResultPackage(Intake, AbstractResultPackage):
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state as a plain dict of arrays and numbers; a copy."""
+        """The state as a plain dict of arrays and numbers; a copy.
+
+        What ``+=`` brought is not in it: results cannot be merged, only data can.
+        """
         keys = [list(state.key) for state in self._states]
         return {"package": type(self).__name__, "keys": keys, **self._contents()}
 

@@ -100,7 +100,7 @@ def precision_recall_curve(
     for share, colour in chances.items():
         axes.axhline(share, color=FAINT if len(chances) == 1 else colour, linestyle=":")
     unit_square(axes, "Recall", "Precision", title)
-    add_legend(axes, "best")
+    add_legend(axes, "lower left")
     return figure
 
 

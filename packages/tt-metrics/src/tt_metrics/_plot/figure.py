@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound=State)
-LegendPlace = Literal["upper left", "lower right", "best"]
+LegendPlace = Literal["upper left", "lower left", "lower right"]
 
 FAINT = "#767676"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

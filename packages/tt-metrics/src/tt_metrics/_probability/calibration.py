@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._core.inputs import as_weights
+from tt_metrics._core.inputs import as_weights, as_whole
 from tt_metrics._core.metric import Metric
 from tt_metrics._core.state import Kinds, State, entry
 from tt_metrics._core.twofloats import added, renewed
@@ -61,9 +61,7 @@ class Calibration(State):
     """
 
     def __init__(self, num_bins: int = 15, *, labels: Sequence[Any] | None = None) -> None:
-        if num_bins < 1:
-            msg = f"num_bins must be at least 1; it is {num_bins}."
-            raise MetricInputError(msg)
+        num_bins = as_whole(num_bins, "num_bins", 1)
         self._reader = ProbabilityReader(labels)
         self._inner_edges = np.linspace(0.0, 1.0, num_bins + 1)[1:-1]
         self._counts = np.zeros(num_bins, np.int64)
@@ -121,9 +119,9 @@ class Calibration(State):
     def to_dict(self) -> dict[str, Any]:
         return {"counts": self._counts.copy(), "sums": self._sums.copy()}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part:
         counts, sums = np.array(entry(data, "counts"), np.int64), entry(data, "sums")
-        self.add(_Part(counts, np.array(sums, np.float64)))
+        return _Part(counts, np.array(sums, np.float64))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         confidence, right = self._judged(y_true, y_predicted)
@@ -190,7 +188,7 @@ class CalibrationErrorMetric(Metric[Calibration]):
         if norm not in get_args(Norm):
             msg = f"norm must be one of {', '.join(get_args(Norm))}; it is {norm!r}."
             raise MetricInputError(msg)
-        self.num_bins = num_bins
+        self.num_bins = as_whole(num_bins, "num_bins", 1)
         self.norm = norm
         self.labels = None if labels is None else list(labels)
         super().__init__("Calibration_error", y_true, y_predicted)

@@ -117,7 +117,7 @@ class RankingMetric(Metric[Ranking]):
     def defined(self, column: Column, label: str) -> float:
         """The number of one class, or an error where there is none."""
         if what := self._missing(column):
-            raise MetricInputError(self._complaint(f"{what} {label}"))
+            raise MetricInputError(self._complaint(f"{what} {label}", column))
         return self.of_column(column)
 
     def _missing(self, column: Column) -> str:
@@ -125,9 +125,10 @@ class RankingMetric(Metric[Ranking]):
             return "no item of"
         return "only items of" if self.needs_negatives and not column.negatives else ""
 
-    def _complaint(self, what: str) -> str:
+    def _complaint(self, what: str, column: Column | None = None) -> str:
+        came = "came" if column is None else column.came
         return (
-            f"{self.metric_name} needs items of a class and of the others; {what} came. "
+            f"{self.metric_name} needs items of a class and of the others; {what} {came}. "
             "absent='skip' leaves such classes out of means."
         )
 
@@ -139,7 +140,7 @@ class RankingMetric(Metric[Ranking]):
             if not weight or (missing and self.absent == "skip"):
                 continue
             if missing:
-                raise MetricInputError(self._complaint(f"{missing} {name}"))
+                raise MetricInputError(self._complaint(f"{missing} {name}", columns[0]))
             above += weight * sum(map(self.of_column, columns)) / len(columns)
             below += weight
         if not below:
@@ -234,9 +235,10 @@ class ROCAUCMetric(RankingMetric):
 class AveragePrecisionMetric(RankingMetric):
     """Average precision: 'Average_precision'.
 
-    The mean over the items of the class of the precision at their score as threshold; as a sum
-    over thresholds, precision times step in recall, with nothing interpolated. All items of equal
-    score count as found together.
+    sum_t (R_t - R_(t-1)) P_t over descending thresholds t, with precision P_t and recall R_t and
+    nothing interpolated: the mean, over the items of the class, of the precision at their score
+    (C. D. Manning, P. Raghavan and H. Schütze, Introduction to Information Retrieval, 2008, section
+    8.4). All items of equal score count as found together.
     """
 
     result_name = "Average_precision"
@@ -250,8 +252,10 @@ class AveragePrecisionMetric(RankingMetric):
 class PrecisionRecallCurveAUCMetric(RankingMetric):
     """Area under the precision-recall curve by the trapezoid rule: 'PrecisionRecall_AUC'.
 
-    What AIToolbox reports. Straight lines between the curve's points are optimistic (J. Davis and
-    M. Goadrich, ICML 2006); prefer `AveragePrecisionMetric`.
+    sum_t (R_t - R_(t-1)) (P_t + P_(t-1)) / 2 over descending thresholds t, with precision P_t and
+    recall R_t: what AIToolbox reports. Straight lines between the curve's points are optimistic
+    (J. Davis and M. Goadrich, The relationship between precision-recall and ROC curves, ICML 2006);
+    prefer `AveragePrecisionMetric`.
     """
 
     result_name = "PrecisionRecall_AUC"
@@ -265,8 +269,10 @@ class PrecisionRecallCurveAUCMetric(RankingMetric):
 class EqualErrorRateMetric(RankingMetric):
     """Error rate at which as large a share of either class is decided wrong: 'Equal_error_rate'.
 
-    The false positive rate where the ROC curve, drawn with straight lines between its points,
-    meets the line on which it equals the false negative rate.
+    fp / (fp + tn) = fn / (fn + tp): the false positive rate where the ROC curve, drawn with
+    straight lines between its points, meets the line on which it equals the false negative rate
+    (D. Maltoni, D. Maio, A. K. Jain and S. Prabhakar, Handbook of Fingerprint Recognition, 2nd
+    edition, 2009, chapter 1).
     """
 
     result_name = "Equal_error_rate"
@@ -278,6 +284,9 @@ class EqualErrorRateMetric(RankingMetric):
 
 class RecallAtPrecisionMetric(RankingMetric):
     """Largest recall of the thresholds with at least some precision: 'Recall_at_precision'.
+
+    max R_t over thresholds t with P_t >= `min_precision` (E. Eban and others, Scalable learning of
+    non-decomposable objectives, AISTATS 2017, make it a training goal).
 
     Args:
         y_true: Labels of shape (n,); for ``multilabel`` 0 or 1, of shape (n, K).
@@ -304,8 +313,8 @@ class RecallAtPrecisionMetric(RankingMetric):
         labels: Sequence[Any] | None = None,
         absent: Absent = "error",
     ) -> None:
-        if not 0 <= min_precision <= 1:
-            msg = f"min_precision must be in [0, 1]; it is {min_precision}."
+        if not (isinstance(min_precision, (int, float, np.number)) and 0 <= min_precision <= 1):
+            msg = f"min_precision must be a number in [0, 1]; it is {min_precision!r}."
             raise MetricInputError(msg)
         self.min_precision = float(min_precision)
         super().__init__(

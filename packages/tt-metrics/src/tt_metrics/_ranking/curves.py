@@ -84,13 +84,19 @@ class _CurveMetric(Metric[Ranking]):
         column = state.column()
         for items, label in ((column.negatives, 0), (column.positives, 1)):
             if not items and (label or needs_negatives):
-                msg = f"{self.metric_name} needs items of label {state.labels[label]}; none came."
+                msg = (
+                    f"{self.metric_name} needs items of label {state.labels[label]}; none "
+                    f"{column.came}."
+                )
                 raise MetricInputError(msg)
         return column
 
 
 class ROCCurveMetric(_CurveMetric):
     """True against false positive rate at every threshold: 'ROC_curve', a `ROCCurve`.
+
+    tp / (tp + fn) against fp / (fp + tn) (T. Fawcett, An introduction to ROC analysis, Pattern
+    Recognition Letters 27, 2006).
 
     Args:
         y_true: Labels of shape (n,).
@@ -126,6 +132,9 @@ class ROCCurveMetric(_CurveMetric):
 
 class PrecisionRecallCurveMetric(_CurveMetric):
     """Precision and recall at every threshold: 'PrecisionRecall_curve', a `PrecisionRecallCurve`.
+
+    tp / (tp + fp) and tp / (tp + fn) (J. Davis and M. Goadrich, The relationship between
+    precision-recall and ROC curves, ICML 2006).
 
     Args:
         y_true: Labels of shape (n,).

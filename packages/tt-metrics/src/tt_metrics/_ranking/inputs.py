@@ -12,7 +12,7 @@ from tt_metrics._core.inputs import as_array, as_numbers, matched, require
 from tt_metrics._core.labels import LabelReader
 from tt_metrics._errors import MetricInputError
 
-__all__ = ["Ranked", "ScoreReader", "require_finite"]
+__all__ = ["Ranked", "ScoreReader", "as_exact", "as_float64", "require_finite"]
 
 Array = NDArray[Any]
 
@@ -113,12 +113,32 @@ def _as_scores(values: Any) -> Array:
     array = as_array(values, "y_predicted")
     if array.size == 0 or array.dtype.kind not in "biuf":
         array = as_numbers(array, "y_predicted")  # says what is wrong
+    return as_exact(array, "y_predicted")
+
+
+def as_exact(array: Array, name: str) -> Array:
+    """Give real numbers as floats of at most 8 bytes, whose order is that of the numbers.
+
+    Raises:
+        MetricInputError: A whole number is too large for float64 to tell it from the next one; or
+            a float of more bytes is too large for float64.
+    """
     if array.dtype.kind == "f":
-        return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+        return as_float64(array, name) if array.dtype.itemsize > 8 else array
     if array.dtype.itemsize == 8:
         small = (array >= -EXACT) & (array <= EXACT)
-        require(small, array, "y_predicted", "as whole numbers must be at most 2**53 in size")
+        require(small, array, name, "as whole numbers must be at most 2**53 in size")
     return array.astype(np.result_type(array.dtype, np.float16))
+
+
+def as_float64(array: Array, name: str) -> Array:
+    """Give real numbers as float64, and refuse those of longer floats that would be infinite."""
+    with np.errstate(over="ignore"):  # refused below
+        floats = array.astype(np.float64)
+    if array.dtype.itemsize > 8:
+        fits = np.isfinite(floats) | ~np.isfinite(array)
+        require(fits, array, name, "must be at most 1.8e308 (float64) in size")
+    return floats
 
 
 def _numeric(raw: Array) -> Array:

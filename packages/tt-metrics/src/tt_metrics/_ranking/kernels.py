@@ -27,6 +27,7 @@ Array = NDArray[Any]
 Masses = NDArray[Any]  # int64 counts, or float64 sums of weights
 
 ROUNDING = 1e-12
+MODERATE = 2.0**400  # sums of weights up to here, and down to its inverse, are safe to multiply
 BLOCK = 1 << 13  # positive scores looked up at a time: small enough for the CPU's cache
 
 
@@ -119,6 +120,13 @@ class Column:
         tails = self.positive_tails
         return len(self.order.positives) if tails is None else tails[0].item()
 
+    @property
+    def came(self) -> str:
+        """What messages say of items that count: with weights, they weigh something."""
+        weights = self.positive_weights
+        weighted = weights is not None and weights.dtype.kind == "f"
+        return "with weight above 0 came" if weighted else "came"
+
     @cached_property
     def negative_tails(self) -> Masses | None:
         """The weight of the negatives from each place to the end, shape (negatives + 1,)."""
@@ -192,12 +200,26 @@ def roc_auc(column: Column) -> float:
     swapped = column.negative_weights is None and len(order.positives) > len(order.negatives)
     if swapped:  # fewer scores to look up; right pairs become wrong ones
         column = Column(Order(order.positives, order.negatives))
+    column = _moderate(column)
     lost = sum(
         ((step.hits - step.hits_above) * (step.alarms + step.alarms_above)).sum().item()
         for step in column.steps()
     )
     pairs = 2 * column.positives * column.negatives
     return float((lost if swapped else pairs - lost) / pairs)
+
+
+def _moderate(column: Column) -> Column:
+    """Scale the weights of a class by a power of two where products of sums would not fit."""
+    weights = [column.negative_weights, column.positive_weights]
+    totals = column.negatives, column.positives
+    if all(1 / MODERATE < total < MODERATE for total in totals):
+        return column
+    scaled = [
+        None if values is None else np.ldexp(values, -np.frexp(total)[1])
+        for values, total in zip(weights, totals, strict=True)
+    ]
+    return Column(column.order, *scaled)
 
 
 def average_precision(column: Column) -> float:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tt_metrics._core.inputs import as_whole
 from tt_metrics._core.metric import Metric
 from tt_metrics._core.segments import Segments
 from tt_metrics._errors import MetricInputError
@@ -84,15 +85,12 @@ class RetrievalMetric(Metric[Queries]):
         k: int | None = None,
         empty: Empty = "zero",
     ) -> None:
-        if k is not None and k < 1:
-            msg = f"k must be at least 1, or None for all documents; it is {k}."
-            raise MetricInputError(msg)
         if empty not in get_args(Empty):
             msg = f"empty must be one of {', '.join(get_args(Empty))}; it is {empty!r}."
             raise MetricInputError(msg)
-        self.k = k
+        self.k = None if k is None else as_whole(k, "k", 1)
         self.empty = empty
-        name = self.result_name if k is None else f"{self.result_name}_{k}"
+        name = self.result_name if self.k is None else f"{self.result_name}_{self.k}"
         super().__init__(name, y_true, y_predicted)
 
     @property
@@ -161,11 +159,13 @@ class MeanReciprocalRankMetric(RetrievalMetric):
 class MeanAveragePrecisionMetric(RetrievalMetric):
     """Mean over queries of the average precision: 'MAP', with k 'MAP_<k>'.
 
-    The average precision of a query is the mean, over its relevant documents, of the share of
-    relevant ones among those with at least the document's score: that is scikit-learn's
-    `average_precision_score`, equal scores being found together. A relevance above 0 is relevant.
-    With ``k``, documents whose rank is above it add 0, and the sum is still divided by the number
-    of all relevant documents, as trec_eval's map_cut does.
+    1 / Q sum_q 1 / m_q sum_j P_qj over Q queries with m_q relevant documents each, where P_qj is
+    the share of relevant ones among those with at least the score of relevant document j (C. D.
+    Manning, P. Raghavan and H. Schütze, Introduction to Information Retrieval, 2008, section 8.4).
+    For one query that is scikit-learn's `average_precision_score`, equal scores being found
+    together. A relevance above 0 is relevant. With ``k``, documents whose rank is above it add 0,
+    and the sum is still divided by the number of all relevant documents, as trec_eval's map_cut
+    does.
     """
 
     result_name = "MAP"

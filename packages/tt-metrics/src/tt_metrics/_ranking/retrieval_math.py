@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._core.inputs import as_array, as_numbers, require
+from tt_metrics._core.inputs import as_array, as_numbers
 from tt_metrics._errors import MetricInputError
+from tt_metrics._ranking.inputs import as_exact, as_float64
 
 __all__ = ["Documents", "average_precision", "ndcg", "read_queries", "reciprocal_rank"]
 
@@ -42,16 +44,16 @@ class Documents(NamedTuple):
 
 def read_queries(y_true: Any, y_predicted: Any) -> Documents:
     """Sort relevances and scores, given as arrays (q, d) or as q rows of any lengths."""
-    relevance, lengths = _rows(y_true, "y_true")
-    scores, others = _rows(y_predicted, "y_predicted")
+    relevance, lengths = _rows(y_true, "y_true", as_float64)
+    scores, others = _rows(y_predicted, "y_predicted", as_exact)
     if len(lengths) != len(others) or (lengths != others).any():
         msg = (
             "y_true and y_predicted need one number per document of each query; "
             f"{_difference(lengths, others)}."
         )
         raise MetricInputError(msg)
-    require(relevance >= 0, relevance, "y_true", "must be at least 0")
     starts = np.cumsum(lengths) - lengths
+    _require_not_negative(relevance, starts)
     order = _descending(scores, starts, lengths)
     place = np.arange(len(scores)) - np.repeat(starts, lengths)
     scores = scores[order]
@@ -62,11 +64,24 @@ def read_queries(y_true: Any, y_predicted: Any) -> Documents:
     return Documents(relevance[order], starts, place, group_starts, sizes)
 
 
-def _rows(values: Any, name: str) -> tuple[Floats, Array]:
-    """All rows in one, and their lengths."""
+def _require_not_negative(relevance: Floats, starts: Array) -> None:
+    good = relevance >= 0
+    if not good.all():
+        at = int(good.argmin())
+        query = int(np.searchsorted(starts, at, "right")) - 1
+        msg = (
+            f"y_true must be at least 0; it holds {relevance[at]} at index "
+            f"{(query, at - int(starts[query]))}."
+        )
+        raise MetricInputError(msg)
+
+
+def _rows(values: Any, name: str, floats: Callable[[Array, str], Array]) -> tuple[Floats, Array]:
+    """All rows in one, and their lengths; floats makes them such, or says why it cannot."""
     if isinstance(values, (list, tuple)) and values:
         rows = [as_numbers(row, f"{name}[{i}]") for i, row in enumerate(values)]
         if all(row.ndim == 1 for row in rows):
+            rows = [floats(row, f"{name}[{i}]") for i, row in enumerate(rows)]
             return np.concatenate(rows).astype(np.float64), np.array([len(row) for row in rows])
     array = as_numbers(as_array(values, name), name)
     if array.ndim != 2:
@@ -75,7 +90,8 @@ def _rows(values: Any, name: str) -> tuple[Floats, Array]:
             f"its shape is {array.shape}. Put a single query into a list."
         )
         raise MetricInputError(msg)
-    return array.astype(np.float64).ravel(), np.full(len(array), array.shape[1])
+    numbers = floats(array, name).astype(np.float64)
+    return numbers.ravel(), np.full(len(array), array.shape[1])
 
 
 def _difference(lengths: Array, others: Array) -> str:
@@ -102,10 +118,17 @@ def ndcg(documents: Documents, k: int | None) -> Floats:
     sums = np.concatenate([[0.0], np.cumsum(discounts)])
     first = place[group_starts]
     shares = (sums[first + sizes] - sums[first]) / sizes  # a tied document's mean discount
-    gains = np.add.reduceat(relevance * np.repeat(shares, sizes), starts)
     lengths = np.diff(starts, append=len(place))
     ideal = relevance[_descending(relevance, starts, lengths)]
-    best = np.add.reduceat(ideal * discounts[place], starts)
+    with np.errstate(over="ignore"):  # refused below
+        gains = np.add.reduceat(relevance * np.repeat(shares, sizes), starts)
+        best = np.add.reduceat(ideal * discounts[place], starts)
+    if not (np.isfinite(gains) & np.isfinite(best)).all():
+        msg = (
+            "Sums of a query's relevances (y_true) must stay below 1.8e308 (float64); one does "
+            "not. Scale the data down."
+        )
+        raise MetricInputError(msg)
     return np.divide(gains, best, out=np.zeros(len(starts)), where=best > 0)
 
 

@@ -120,14 +120,14 @@ class Ranking(State):
         part = self._whole()
         return {n: None if a is None else a.copy() for n, a in part._asdict().items()}
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> Part | None:
         targets, scores, weights = (entry(data, name) for name in Part._fields)
         if scores is None:
-            return
+            return None
         scores, targets = np.asarray(scores), np.array(targets)
         self._check_shape(scores)
         weights = None if weights is None else np.array(weights, np.float64)
-        self.add(part_of(Ranked(targets, scores), weights))
+        return part_of(Ranked(targets, scores), weights)
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         drawn_from = Ranking(multilabel=self._reader.multilabel, labels=self._reader.labels)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tt_metrics._core.metric import Metric
-from tt_metrics._regression.moments import PREDICTED, TRUE, Moments
+from tt_metrics._regression.moments import ERROR, JOINT, PREDICTED, TRUE, Moments
 from tt_metrics._regression.outputs import MultiOutput, averaged, checked_multioutput
 
 __all__ = ["ExplainedVarianceMetric", "PearsonCorrelationMetric", "R2ScoreMetric"]
@@ -58,9 +58,10 @@ class R2ScoreMetric(_VarianceMetric):
     """Coefficient of determination: 'R2_score'.
 
     ``1 - sum w (y - p)^2 / sum w (y - mean y)^2``: 1 for right predictions, 0 for those that are as
-    good as the mean, and below 0 for worse ones. Targets that are all equal have no variance to
-    explain: the result is then 1 if every prediction is right and 0 otherwise, as in scikit-learn.
-    Of one item it is nan.
+    good as the mean, and below 0 for worse ones (N. R. Draper and H. Smith, Applied Regression
+    Analysis, 3rd edition, 1998). Targets that are all equal have no variance to explain: the result
+    is then 1 if every prediction is right and 0 otherwise, as in scikit-learn. Of one item it is
+    nan.
 
     Args:
         y_true: Numbers of shape (n,), or (n, d) with d outputs.
@@ -74,7 +75,7 @@ class R2ScoreMetric(_VarianceMetric):
 
     def result_of(self, state: Moments) -> float | dict[str, float]:
         """One less the share of the variance that is left."""
-        variance = state.squares[TRUE]
+        variance = state.spread(TRUE)
         scores = _explained(state.squared_error, variance)
         if state.count < 2:
             scores = np.full_like(scores, np.nan)
@@ -84,8 +85,9 @@ class R2ScoreMetric(_VarianceMetric):
 class ExplainedVarianceMetric(_VarianceMetric):
     """Share of the targets' variance that is explained, `R2` but for a bias: 'Explained_variance'.
 
-    ``1 - var(y - p) / var(y)``. Targets that are all equal: 1 if the errors are all equal too, and
-    0 otherwise, as in scikit-learn.
+    ``1 - var(y - p) / var(y)``: the R2 (N. R. Draper and H. Smith, Applied Regression Analysis, 3rd
+    edition, 1998) that the predictions have once their mean error is taken off. Targets that are
+    all equal: 1 if the errors are all equal too, and 0 otherwise, as in scikit-learn.
 
     Args:
         y_true: Numbers of shape (n,), or (n, d) with d outputs.
@@ -99,7 +101,7 @@ class ExplainedVarianceMetric(_VarianceMetric):
 
     def result_of(self, state: Moments) -> float | dict[str, float]:
         """One less the share of the variance that is left."""
-        variance, error = state.squares[:PREDICTED]
+        variance, error = state.spread(TRUE), state.squares[ERROR]
         return averaged(_explained(error, variance), self.multioutput, variance)
 
 
@@ -125,7 +127,7 @@ class PearsonCorrelationMetric(_MomentsMetric):
 
     def result_of(self, state: Moments) -> float | dict[str, float]:
         """Covariance over the product of the standard deviations."""
-        true, _, predicted, joint = state.squares
+        true, predicted, joint = state.spread(TRUE), state.spread(PREDICTED), state.squares[JOINT]
         below = np.sqrt(true) * np.sqrt(predicted)
         values = np.divide(joint, below, out=np.full_like(below, np.nan), where=below > 0)
         return averaged(values.clip(-1.0, 1.0), self.multioutput)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -42,11 +43,21 @@ def errors(true: NDArray[Any], predicted: NDArray[Any]) -> Array:
 class ErrorSums(Losses):
     """Sums of squared and of absolute errors, in float64 whatever comes in."""
 
-    names = ("squared", "absolute")
+    names: ClassVar[tuple[str, ...]] = ("squared", "absolute")
 
-    def losses(self, true: NDArray[Any], predicted: NDArray[Any]) -> tuple[Array, Array]:
+    def losses(self, true: NDArray[Any], predicted: NDArray[Any]) -> tuple[Array, ...]:
         error = errors(true, predicted)
         return error * error, np.abs(error, out=error)
+
+
+class AbsoluteErrorSums(ErrorSums):
+    """Sum of absolute errors only, which float64 holds where squares would be too large."""
+
+    names = ("absolute",)
+
+    def losses(self, true: NDArray[Any], predicted: NDArray[Any]) -> tuple[Array, ...]:
+        error = errors(true, predicted)
+        return (np.abs(error, out=error),)
 
 
 class RelativeErrorSums(Losses):
@@ -112,6 +123,9 @@ class _ErrorMetric(MeanLossMetric[ErrorSums]):
 class MeanSquaredErrorMetric(_ErrorMetric):
     """Mean of the squared errors, ``sum w (p - y)^2 / sum w``: 'Mean_squared_error'.
 
+    R. J. Hyndman and A. B. Koehler, Another look at measures of forecast accuracy, International
+    Journal of Forecasting 22, 2006, section 2.1.
+
     Args:
         y_true: Numbers of shape (n,), or (n, d) with d outputs. With more axes all numbers count
             alike, as one output.
@@ -127,7 +141,9 @@ class MeanSquaredErrorMetric(_ErrorMetric):
 class RootMeanSquaredErrorMetric(_ErrorMetric):
     """Root of the mean squared error, for each output: 'Root_mean_squared_error'.
 
-    The average is one of roots, as in scikit-learn, and not the root of an average.
+    ``sqrt(sum w (p - y)^2 / sum w)`` (R. J. Hyndman and A. B. Koehler, Another look at measures of
+    forecast accuracy, International Journal of Forecasting 22, 2006, section 2.1). The average over
+    outputs is one of roots, as in scikit-learn, and not the root of an average.
 
     Args:
         y_true: Numbers of shape (n,), or (n, d) with d outputs. With more axes all numbers count
@@ -148,6 +164,9 @@ class RootMeanSquaredErrorMetric(_ErrorMetric):
 class MeanAbsoluteErrorMetric(_ErrorMetric):
     """Mean of the absolute errors, ``sum w |p - y| / sum w``: 'Mean_absolute_error'.
 
+    R. J. Hyndman and A. B. Koehler, Another look at measures of forecast accuracy, International
+    Journal of Forecasting 22, 2006, section 2.1.
+
     Args:
         y_true: Numbers of shape (n,), or (n, d) with d outputs. With more axes all numbers count
             alike, as one output.
@@ -159,11 +178,20 @@ class MeanAbsoluteErrorMetric(_ErrorMetric):
     result_name = "Mean_absolute_error"
     loss = "absolute"
 
+    def make_state(self) -> AbsoluteErrorSums:
+        return AbsoluteErrorSums()
+
+    def served_by(self) -> tuple[Hashable, ...]:
+        """The state of a squared error."""
+        return ErrorSums().key
+
 
 class MeanAbsolutePercentageErrorMetric(MeanLossMetric[RelativeErrorSums]):
     """Mean of ``|p - y| / |y|``, a share and not times 100: 'Mean_absolute_percentage_error'.
 
-    A target of 0 is an error: scikit-learn divides by 2.2e-16 there, and one such item decides
+    ``sum w |p - y| / |y| / sum w`` (R. J. Hyndman and A. B. Koehler, Another look at measures of
+    forecast accuracy, International Journal of Forecasting 22, 2006, section 2.2, times 100). A
+    target of 0 is an error: scikit-learn divides by 2.2e-16 there, and one such item decides
     the whole result.
 
     Args:

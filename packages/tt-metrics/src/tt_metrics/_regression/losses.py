@@ -95,13 +95,13 @@ class Losses(State):
             "totals": self._totals.copy(),
         }
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part | None:
         count, width = int(entry(data, "count")), entry(data, "width")
         if not count:
-            return
+            return None
         weight, totals = (np.array(entry(data, name), np.float64) for name in ("weight", "totals"))
         check_width(int(width), self._width, MetricStateError)
-        self.add(self._fitting(_Part(count, int(width), weight, totals)))
+        return self._fitting(_Part(count, int(width), weight, totals))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         reading = self.read(y_true, y_predicted)
@@ -151,6 +151,10 @@ class Losses(State):
     def _fitting(self, part: _Part) -> _Part:
         with np.errstate(over="ignore", invalid="ignore"):
             highs = part.totals[0] + (self._totals[0] if self._count else 0.0)
+            weight = part.weight[0] + self._weight[0]
+        if not np.isfinite(weight):
+            msg = "The sum of weight must stay below 1.8e308 (float64); scale the weights down."
+            raise MetricInputError(msg)
         for name, high in zip(self.names, highs, strict=True):
             if not np.isfinite(high).all():
                 msg = f"The sum of {name} must stay below 1.8e308 (float64); scale the data down."

@@ -16,12 +16,14 @@ from tt_metrics._errors import MetricInputError, MetricStateError, NoDataError
 from tt_metrics._regression.losses import blocks
 from tt_metrics._regression.outputs import Reading, check_width, read_outputs
 
-__all__ = ["PREDICTED", "TRUE", "Moments"]
+__all__ = ["ERROR", "JOINT", "PREDICTED", "TRUE", "Moments"]
 
 Array = NDArray[np.float64]
 
 TRUE, ERROR, PREDICTED, JOINT = range(4)  # the rows of means and of squares
 FAR = 64.0  # times the variance: what the square of a shift may be, at a cost of two digits
+RELIABLE = 1e-300  # to smaller sums of squares, what underflow takes may matter
+LEAST = 5e-324  # the smallest number above 0
 RESOLVED = 1e-14  # a smaller share of a sum of squares is what rounding leaves of nothing
 
 
@@ -71,6 +73,21 @@ class Moments(State):
         squares: Array = self._squares.sum(axis=0)
         return squares
 
+    def spread(self, row: int) -> Array:
+        """One row of `squares`, shape (d,), if float64 had room for it.
+
+        Raises:
+            MetricInputError: Some are so small that underflow has taken digits.
+        """
+        squares: Array = self.squares[row]
+        if ((squares > 0) & (squares < RELIABLE)).any():
+            msg = (
+                "Sums of squares of values that differ must be at least 1e-300 (float64); scale "
+                "the data, or their weights, up."
+            )
+            raise MetricInputError(msg)
+        return squares
+
     @property
     def squared_error(self) -> Array:
         """Sum of w e^2 per output, shape (d,)."""
@@ -85,11 +102,28 @@ class Moments(State):
         with np.errstate(over="ignore", invalid="ignore"):  # seen in the sums
             part = self._moments(reading, weights)
             total = part.squares[0] + (self._squares[0] if self._count else 0.0)
+            weight = part.weight[0] + self._weight[0]
+        if not np.isfinite(weight):
+            msg = "The sum of weight must stay below 1.8e308 (float64); scale the weights down."
+            raise MetricInputError(msg)
         if not np.isfinite(total).all():
             as_matching(y_true, y_predicted)  # raises, if a value is not finite
             msg = "Sums of squares must stay below 1.8e308 (float64); scale the data down."
             raise MetricInputError(msg)
+        self._mark_lost(part, reading, weights)
         return part
+
+    def _mark_lost(self, part: _Part, reading: Reading, weights: Array | None) -> None:
+        """Keep sums of squares that are 0 by underflow, and not as all is equal, just above 0."""
+        rows = ((TRUE, reading.true), (PREDICTED, reading.predicted))
+        for row, values in rows if self.joint else rows[:1]:
+            zero = np.flatnonzero(part.squares[0, row] == 0)
+            if len(zero) and part.weight[0]:
+                chosen = values[zero] if weights is None else values[zero][:, weights > 0]
+                span = chosen.max(axis=1).astype(np.float64) - chosen.min(axis=1)
+                with np.errstate(over="ignore", under="ignore"):
+                    lost = (span > 0) & (span * span * part.weight[0] < RELIABLE)
+                part.squares[0, row, zero[lost]] = LEAST
 
     def add(self, part: _Part, /) -> None:
         self._count += part.items
@@ -100,6 +134,8 @@ class Moments(State):
             share = part.weight[0] / weight[0]
             shift = (part.means[0] - self._means[0]) + (part.means[1] - self._means[1])
             between = self._products(shift) * (self._weight[0] * share)
+            squares = between[: len(shift)]
+            squares[(squares == 0) & (shift != 0)] = LEAST  # it is 0 by underflow
             self._weight = weight
             self._means = added(self._means, renewed(shift * share))
             self._squares = added(added(self._squares, part.squares), renewed(between))
@@ -112,13 +148,14 @@ class Moments(State):
             "squares": self._squares.copy(),
         }
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part | None:
         names = ("weight", "means", "squares")
         arrays = (np.array(entry(data, name), np.float64) for name in names)
         part = _Part(int(entry(data, "count")), *arrays)
-        if part.items:
-            check_width(part.means.shape[-1], self._width, MetricStateError)
-            self.add(part)
+        if not part.items:
+            return None
+        check_width(part.means.shape[-1], self._width, MetricStateError)
+        return part
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         centres = self.measured(y_true, y_predicted, weight).means[0]

@@ -75,7 +75,8 @@ def read_outputs(y_true: Any, y_predicted: Any) -> Reading:
 
 def _plain(true: NDArray[Any], predicted: NDArray[Any]) -> bool:
     numbers = {true.dtype.kind, predicted.dtype.kind} <= {*"biuf"}
-    return numbers and true.shape == predicted.shape and true.size > 0 and true.shape[-1:] != (1,)
+    items = true.ndim > 0 and true.size > 0 and true.shape[-1:] != (1,)
+    return numbers and items and true.shape == predicted.shape
 
 
 def check_width(width: int, known: int | None, error: type[MetricError]) -> None:

@@ -13,12 +13,15 @@ from tt_metrics._core.inputs import as_matching, as_weights
 from tt_metrics._core.metric import Metric
 from tt_metrics._core.state import Draw, Kinds, State, entry
 from tt_metrics._errors import MetricInputError, MetricStateError, NoDataError
+from tt_metrics._ranking.inputs import as_exact
 from tt_metrics._regression.outputs import MultiOutput, averaged, check_width, checked_multioutput
 
 __all__ = ["Pairs", "SpearmanCorrelationMetric"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
+
+MODERATE = 2.0**200  # weights up to here, and down to its inverse, are safe to multiply
 
 
 class _Part(NamedTuple):
@@ -49,6 +52,7 @@ class Pairs(State):
         if not weights.any():
             msg = f"Ranks need items that weigh more than 0; all {self.count} weigh nothing."
             raise NoDataError(msg)
+        weights = _moderate(weights)
         true, predicted = codes.transpose(0, 2, 1)
         pairs = zip(true, predicted, strict=True)
         return np.array([_correlation(a, b, weights) for a, b in pairs])
@@ -61,6 +65,7 @@ class Pairs(State):
                 f"(n, d); theirs is {true.shape}."
             )
             raise MetricInputError(msg)
+        true, predicted = as_exact(true, "y_true"), as_exact(predicted, "y_predicted")
         values = np.array([true, predicted], np.float64).reshape(2, len(true), -1)
         check_width(values.shape[2], self._width, MetricInputError)
         return _Part(values, None if weight is None else as_weights(weight, len(true)))
@@ -77,11 +82,12 @@ class Pairs(State):
             "weights": None if weights is None else weights.copy(),
         }
 
-    def merge(self, data: Mapping[str, Any], /) -> None:
+    def parsed(self, data: Mapping[str, Any], /) -> _Part | None:
         values, weights = np.array(entry(data, "values"), np.float64), entry(data, "weights")
-        if values.size:
-            check_width(values.shape[2], self._width, MetricStateError)
-            self.add(_Part(values, None if weights is None else np.array(weights, np.float64)))
+        if not values.size:
+            return None
+        check_width(values.shape[2], self._width, MetricStateError)
+        return _Part(values, None if weights is None else np.array(weights, np.float64))
 
     def kinds(self, y_true: Any, y_predicted: Any, weight: Any = None, /) -> Kinds:
         part = self.measured(y_true, y_predicted, weight)
@@ -168,6 +174,15 @@ def _coded(values: Array) -> Codes:
             column = values[kind, :, output]
             codes[kind, :, output] = np.unique(column, return_inverse=True)[1]
     return codes
+
+
+def _moderate(weights: Array) -> Array:
+    """Scale weights by a power of two where products of three of their sums would not fit."""
+    largest = weights.max()
+    if 1 / MODERATE < largest < MODERATE:
+        return weights
+    scaled: Array = np.ldexp(weights, -np.frexp(largest)[1])
+    return scaled
 
 
 def _correlation(true: Codes, predicted: Codes, weights: Array) -> float:

@@ -67,8 +67,8 @@ class HuberLossMetric(MeanLossMetric[HuberSums]):
         delta: float = 1.0,
         multioutput: MultiOutput = "uniform_average",
     ) -> None:
-        if not 0 < delta < np.inf:
-            msg = f"delta must be a finite number above 0; it is {delta}."
+        if not (isinstance(delta, (int, float, np.number)) and 0 < delta < np.inf):
+            msg = f"delta must be a finite number above 0; it is {delta!r}."
             raise MetricInputError(msg)
         self.delta = float(delta)
         super().__init__(y_true, y_predicted, multioutput)
@@ -129,8 +129,8 @@ class QuantileLossMetric(MeanLossMetric[QuantileSums]):
         quantile: float = 0.5,
         multioutput: MultiOutput = "uniform_average",
     ) -> None:
-        if not 0 < quantile < 1:
-            msg = f"quantile must be between 0 and 1; it is {quantile}."
+        if not (isinstance(quantile, (int, float, np.number)) and 0 < quantile < 1):
+            msg = f"quantile must be a number between 0 and 1; it is {quantile!r}."
             raise MetricInputError(msg)
         self.quantile = float(quantile)
         super().__init__(y_true, y_predicted, multioutput)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tt_metrics._classification.class_report import class_report
+import numpy as np
+
+from tt_metrics._classification.class_report import ClassReport, class_report
 from tt_metrics._classification.multilabel import LabelCounts
 from tt_metrics._core.confusion import Confusion
 from tt_metrics._core.metric import Metric
-from tt_metrics._core.state import State
 from tt_metrics._core.value import flattened
 from tt_metrics._core.whole import Kept
 from tt_metrics._errors import MetricInputError
-from tt_metrics._uncertainty.interval import Interval, closed_interval
+
+if TYPE_CHECKING:
+    from tt_metrics._uncertainty.interval import Interval
 
 __all__ = [
     "ClassRow",
@@ -41,6 +45,8 @@ class Row:
         method: How the interval was computed.
         count: Of how many items it is; None where that is not known.
         signature: What is needed to compute it again.
+        interval_signature: What is needed to compute its interval again: method, confidence, and
+            number and seed of the draws.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Row:
     method: str | None = None
     count: int | None = None
     signature: str | None = None
+    interval_signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,17 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes one by one, and the averages ``micro``, ``macro`` and ``weighted``."""
+    """The classes one by one, and the averages ``micro``, ``macro`` and ``weighted``.
+
+    Attributes:
+        classes: The classes.
+        averages: The averages.
+        zero_division: What stands in for 0 / 0; None where no class has any.
+    """
 
     classes: Sequence[ClassRow]
     averages: Sequence[ClassRow]
+    zero_division: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,7 @@ class Section:
 
     def joined(self, other: Section) -> Self:
         """The same with another's content; tables of classes that are there already stay one."""
-        tables = [*self.tables, *(table for table in other.tables if table not in self.tables)]
+        tables = _distinct([*self.tables, *other.tables])
         rows, grids = [*self.rows, *other.rows], [*self.grids, *other.grids]
         return replace(self, rows=rows, tables=tables, grids=grids)
 
@@ -145,11 +159,18 @@ class Intervals:
         """
         if self.confidence is None:
             return None
-        if self.n_resamples:
-            with suppress(MetricInputError):  # no numbers, or too often undefined
-                return metric.ci(self.confidence, n_resamples=self.n_resamples, seed=self.seed)
-            return None
-        return closed_interval(metric, self.confidence)
+        from tt_metrics._uncertainty.interval import closed_interval  # only if it is asked for
+
+        interval = closed_interval(metric, self.confidence)
+        if interval is not None or not self.n_resamples:
+            return interval
+        # Report has checked the settings: what is left is a result that has no interval, since it
+        # is no number or too many drawn data sets have none.
+        with suppress(MetricInputError):
+            return metric.ci(
+                self.confidence, method="bootstrap", n_resamples=self.n_resamples, seed=self.seed
+            )
+        return None
 
 
 def section_of_results(name: str, results: Mapping[str, Any]) -> Section:
@@ -180,13 +201,12 @@ def _grid(name: str, result: Any) -> Grid | None:
 def section_of_metrics(name: str, metrics: Iterable[Metric[Any]], intervals: Intervals) -> Section:
     """The results of metrics, and a table of classes for each state that knows them."""
     section = Section(name)
-    seen: list[State] = []
+    by_state: dict[int, list[Metric[Any]]] = {}  # those that share a state share its tables
     for metric in metrics:
         section = section.joined(_numbers(metric, intervals))
-        if all(metric._state is not state for state in seen):
-            seen.append(metric._state)
-            section = section.joined(Section("", (), _tables(metric)))
-    return section
+        by_state.setdefault(id(metric._state), []).append(metric)
+    tables = [table for sharing in by_state.values() for table in _tables(sharing)]
+    return section.joined(Section("", (), tables))
 
 
 def _numbers(metric: Metric[Any], intervals: Intervals) -> Section:
@@ -210,19 +230,48 @@ def _numbers(metric: Metric[Any], intervals: Intervals) -> Section:
 def _ends(interval: Interval | None) -> dict[str, Any]:
     if interval is None:
         return {}
-    return {"low": interval.low, "high": interval.high, "method": interval.method}
+    return {
+        "low": interval.low,
+        "high": interval.high,
+        "method": interval.method,
+        "interval_signature": interval.signature,
+    }
 
 
-def _tables(metric: Metric[Any]) -> list[ClassTable]:
-    """Precision, recall and F1 by class, from the counts that the metric has."""
-    state = metric._state
+def _tables(sharing: Sequence[Metric[Any]]) -> Iterator[ClassTable]:
+    """Precision, recall and F1 by class, from the counts that metrics share.
+
+    There is one for each value of 0 / 0 that the metrics want, in order of size whatever the order
+    of the metrics, and only one where no class needs that value.
+    """
+    state = sharing[0]._state
     if not isinstance(state, (Confusion, LabelCounts)):
-        return []
-    report = class_report(state, zero_division=float(getattr(metric, "zero_division", 0.0)))
+        return
+    undefined = class_report(state, zero_division=math.nan)
+    if not np.isnan([undefined.precision, undefined.recall, undefined.f1]).any():
+        yield _table(undefined, None)
+        return
+    wanted = {repr(value): value for value in _zero_divisions(sharing)}  # nan is not equal to nan
+    for value in sorted(wanted.values(), key=lambda value: (math.isnan(value), value)):
+        yield _table(class_report(state, zero_division=value), value)
+
+
+def _zero_divisions(sharing: Iterable[Metric[Any]]) -> list[float]:
+    """What the metrics put for 0 / 0; those without that setting leave it to the others."""
+    asked = [float(m.zero_division) for m in sharing if hasattr(m, "zero_division")]
+    return asked or [0.0]
+
+
+def _table(report: ClassReport, zero_division: float | None) -> ClassTable:
     columns = (report.precision, report.recall, report.f1, report.support)
     numbers = zip(report.labels, *(column.tolist() for column in columns), strict=True)
     averages = [
         ClassRow(name, line.precision, line.recall, line.f1, line.support)
         for name, line in report.averages.items()
     ]
-    return [ClassTable([ClassRow(*row) for row in numbers], averages)]
+    return ClassTable([ClassRow(*row) for row in numbers], averages, zero_division)
+
+
+def _distinct(tables: Iterable[ClassTable]) -> list[ClassTable]:
+    """Each table once; compared as texts, in which nan is equal to nan."""
+    return list({repr(table): table for table in tables}.values())

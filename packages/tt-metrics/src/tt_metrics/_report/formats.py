@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -37,16 +38,24 @@ def blocks(confidence: float | None, section: Section) -> Iterator[TextTable]:
     """The tables of a section: its numbers, then its classes."""
     if section.rows:
         yield _number_table(confidence, section.rows)
+    several = len({repr(table.zero_division) for table in section.tables}) > 1
     for table in section.tables:
-        yield _class_table(table)
+        yield _class_table(table, several)
     for grid in section.grids:
         yield _grid_table(grid)
 
 
 def signatures(section: Section) -> list[str]:
-    """The signatures of a section, each once."""
+    """The signatures of a section, each once, without the settings that are None or False.
+
+    Those are most of a signature and mean that nothing was set; rows and JSON have them all.
+    """
     parts: list[Row | Grid] = [*section.rows, *section.grids]
-    return list(dict.fromkeys(part.signature for part in parts if part.signature))
+    short = (_UNSET.sub("", part.signature) for part in parts if part.signature)
+    return list(dict.fromkeys(short))
+
+
+_UNSET = re.compile(r"\|\w+:(?:None|False)(?=\||$)")
 
 
 def _number_table(confidence: float | None, rows: Sequence[Row]) -> TextTable:
@@ -63,13 +72,18 @@ def _number_table(confidence: float | None, rows: Sequence[Row]) -> TextTable:
 
 
 def _interval(row: Row) -> str:
-    return "" if row.low is None else f"[{shown(row.low)}, {shown(row.high)}]"
+    if row.low is None or row.high is None:
+        return ""
+    form = _form(row.low, row.high)  # one for both ends, so that they can be compared
+    return f"[{row.low:{form}}, {row.high:{form}}]"
 
 
-def _class_table(table: ClassTable) -> TextTable:
+def _class_table(table: ClassTable, several: bool) -> TextTable:
     rows = [_class_row(row, one_line(str(row.label))) for row in table.classes]
     rows += [_class_row(row, f"{row.label} average") for row in table.averages]
-    return TextTable(["class", "precision", "recall", "F1", "support"], rows, {0})
+    told = several and table.zero_division is not None
+    first = f"class (zero_division={table.zero_division})" if told else "class"
+    return TextTable([first, "precision", "recall", "F1", "support"], rows, {0})
 
 
 def _grid_table(grid: Grid) -> TextTable:
@@ -89,12 +103,23 @@ def shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (float, np.floating)):
-        number = float(value)
-        plain = number == 0 or 1e-3 <= abs(number) < 1e6 or not math.isfinite(number)
-        return f"{number:.4f}" if plain else f"{number:.3e}"
+        return f"{float(value):{_form(float(value))}}"
     if isinstance(value, (list, tuple)) or getattr(value, "shape", None):
-        return f"array of shape {np.shape(value)}"
+        return _shown_array(value)
     return one_line(str(value))
+
+
+def _form(*numbers: float) -> str:
+    """How numbers that stand together are written: as the largest of them needs it."""
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
+    return ".4f" if largest == 0 or 1e-3 <= largest < 1e6 else ".3e"
+
+
+def _shown_array(value: Any) -> str:
+    try:
+        return f"array of shape {np.shape(value)}"
+    except (TypeError, ValueError):  # such as rows of different lengths
+        return one_line(reprlib.repr(value))
 
 
 def one_line(text: str) -> str:
@@ -146,8 +171,16 @@ def markdown(title: str, confidence: float | None, sections: Sequence[Section]) 
         if section.name:
             parts.append(f"## {escaped(section.name)}")
         parts += [piped(table) for table in blocks(confidence, section)]
-        parts.append("\n".join(f"- {escaped(line)}" for line in signatures(section)))
+        parts.append("\n".join(f"- {_code(line)}" for line in signatures(section)))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _code(text: str) -> str:
+    """Text as code, in which nothing is markup; backticks in it need a longer fence around it."""
+    text = one_line(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    padding = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{padding}{text}{padding}{fence}"
 
 
 def piped(table: TextTable) -> str:

@@ -16,7 +16,9 @@ from tt_metrics._report.content import ClassRow, ClassTable, Grid, Row, Section
 __all__ = ["from_json", "from_plain", "to_json", "to_plain"]
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_NUMBERS = {"value", "cells", "low", "high", "precision", "recall", "f1", "support"}
+_NUMBERS = {"value", "cells", "low", "high", "precision", "recall", "f1", "support"} | {
+    "zero_division"
+}
 
 
 def to_plain(title: str, confidence: float | None, sections: Sequence[Section]) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def to_plain(title: str, confidence: float | None, sections: Sequence[Section]) 
                     {
                         "labels": [_plain(vars(row)) for row in table.classes],
                         "averages": [_plain(vars(row)) for row in table.averages],
+                        "zero_division": table.zero_division,
                     }
                     for table in section.tables
                 ],
@@ -69,6 +72,7 @@ def from_plain(
                     ClassTable(
                         [ClassRow(**row) for row in table["labels"]],
                         [ClassRow(**row) for row in table["averages"]],
+                        table.get("zero_division"),
                     )
                     for table in section["classes"]
                 ],

@@ -46,7 +46,7 @@ class Report:
         n_resamples: How many data sets are drawn for an interval that no formula gives (the
             bootstrap). By default none are, and such numbers have no interval: drawing takes some
             hundred times as long as the rest of the report.
-        seed: What the draws start from.
+        seed: What the draws start from, a whole number of at least 0.
 
     Attributes:
         title: What stands above it all.
@@ -55,6 +55,7 @@ class Report:
             and `grids`, such as a confusion matrix.
 
     Raises:
+        MetricInputError: A setting means nothing, or there is nothing to report.
         NoDataError: A metric or package has seen no data.
         MetricStateError: An interval is to be drawn, and the metric has not kept its items.
     """
@@ -72,12 +73,10 @@ class Report:
         if not contents:
             msg = "A Report needs something to report: a metric, a result package, or a dict."
             raise MetricInputError(msg)
-        if confidence is not None and not 0 < confidence < 1:
-            msg = f"confidence must be between 0 and 1, such as 0.95, or None; it is {confidence}."
-            raise MetricInputError(msg)
+        intervals = _checked(confidence, n_resamples, seed)
         self.title = title or "Results"
-        self.confidence = confidence
-        self.sections = _sections(contents, Intervals(confidence, n_resamples, seed))
+        self.confidence = intervals.confidence
+        self.sections = _sections(contents, intervals)
 
     @property
     def rows(self) -> list[Row]:
@@ -151,6 +150,21 @@ class Report:
         return f"<Report {self.title!r} of {len(self.rows)} numbers>"
 
 
+def _checked(confidence: float | None, n_resamples: int, seed: int) -> Intervals:
+    """Which intervals are wanted, if that means something."""
+    from tt_metrics._uncertainty.resampling import (  # most processes make no report
+        checked_confidence,
+        checked_n_resamples,
+        generator,
+    )
+
+    if confidence is not None:
+        confidence = checked_confidence(confidence)
+    generator(seed)  # raises where it is no seed
+    drawn = checked_n_resamples(n_resamples) if n_resamples != 0 else 0
+    return Intervals(confidence, drawn, seed)
+
+
 @runtime_checkable
 class _Reportable(Protocol):
     """A result package: it knows its sections."""
@@ -194,7 +208,7 @@ def _numbers(sections: Sequence[Section]) -> list[dict[str, Any]]:
 
 def _classes(sections: Sequence[Section]) -> list[dict[str, Any]]:
     return [
-        {"section": section.name, "kind": kind} | vars(row)
+        {"section": section.name, "kind": kind, "zero_division": table.zero_division} | vars(row)
         for section in sections
         for table in section.tables
         for kind, rows in (("class", table.classes), ("average", table.averages))

@@ -151,15 +151,17 @@ def compare(
         msg = f"test must be auto or one of {', '.join(_TESTS)}; it is {test!r}."
         raise MetricInputError(msg)
     checked_confidence(confidence)
-    generator(seed)
-    n_resamples = checked_n_resamples(n_resamples)
     pair = matched_pair(first, second)
+    name = _auto(pair) if test == "auto" else test
+    draws = name not in _CLOSED
+    if draws:
+        generator(seed)
+        n_resamples = checked_n_resamples(n_resamples)
     results = _result(first), _result(second)
     difference, slack = results[0] - results[1], EQUAL * max(map(abs, results))
     settings = _Settings(n_resamples, seed, confidence, difference, slack)
-    name = _auto(pair) if test == "auto" else test
     p_value, interval = _TESTS[name](pair, settings)
-    drawn = (None, None) if name in _CLOSED else (n_resamples, seed)
+    drawn = (n_resamples, seed) if draws else (None, None)
     return Comparison(first.metric_name, *results, p_value, interval, name, len(pair), *drawn)
 
 

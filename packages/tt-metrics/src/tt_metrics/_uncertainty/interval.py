@@ -15,6 +15,7 @@ from tt_metrics._uncertainty.resampling import (
     Bootstrap,
     Counts,
     check_defined,
+    check_unchanged,
     checked_confidence,
     checked_n_resamples,
     generator,
@@ -33,7 +34,7 @@ __all__ = ["Interval", "closed_interval", "interval_of", "signature_of", "wilson
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends, both included: ``low, high = metric.ci()``.
+    """Two ends, both included: ``low, high = metric.ci()``, and ``0.5 in metric.ci()``.
 
     Attributes:
         low: Lower end.
@@ -54,6 +55,9 @@ class Interval:
 
     def __iter__(self) -> Iterator[float]:
         return iter((self.low, self.high))
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
 
     @property
     def signature(self) -> str:
@@ -85,7 +89,8 @@ def interval_of(
         confidence: In (0, 1).
         method: ``"auto"`` takes the first of those below that the metric allows: ``"wilson"`` for
             a proportion of items, ``"delong"`` for an area under a ROC curve, ``"bootstrap"`` for
-            everything else.
+            everything else, and for every result that is a dict, though its values may each be a
+            proportion or an area.
         n_resamples: How many data sets the bootstrap draws.
         seed: What its draws start from.
 
@@ -157,7 +162,13 @@ def z_of(confidence: float) -> float:
     """How many standard deviations to each side hold this share of a normal distribution."""
     from statistics import NormalDist  # costs 3 ms, and few ask
 
-    return NormalDist().inv_cdf(0.5 + checked_confidence(confidence) / 2)
+    below = 0.5 + checked_confidence(confidence) / 2
+    if below == 1:
+        msg = (
+            f"confidence must be at most 1 - 2.2e-16, so as not to round to 1; it is {confidence}."
+        )
+        raise MetricInputError(msg)
+    return NormalDist().inv_cdf(below)
 
 
 def _of_area(metric: Metric[Any], confidence: float) -> Interval | None:
@@ -234,4 +245,5 @@ def _kinds_of(metric: Metric[Any]) -> tuple[Counts, Draw]:
         )
         raise MetricStateError(msg)
     kinds = metric._state.kinds(items.y_true, items.y_predicted, items.weight)
+    check_unchanged(metric, kinds)
     return np.bincount(kinds.index, minlength=kinds.size), kinds.draw

@@ -20,6 +20,7 @@ from tt_metrics._uncertainty.resampling import (
     Bootstrap,
     Counts,
     Floats,
+    check_unchanged,
     coin_flips,
     replicates,
     rows_per_block,
@@ -49,7 +50,7 @@ class Pair:
 
     def kinds(self) -> tuple[Kinds, Kinds]:
         """The items of each metric by kind."""
-        return _kinds(self.first, self.ours), _kinds(self.second, self.theirs)
+        return _own_kinds(self.first, self.ours), _own_kinds(self.second, self.theirs)
 
     def bootstrap(self, n_resamples: int, rng: np.random.Generator) -> Floats:
         """Differences of both results on items drawn with replacement, the same for both."""
@@ -124,6 +125,12 @@ def _kinds(metric: Metric[Any], items: Batch) -> Kinds:
     return kinds
 
 
+def _own_kinds(metric: Metric[Any], items: Batch) -> Kinds:
+    kinds = _kinds(metric, items)
+    check_unchanged(metric, kinds)
+    return kinds
+
+
 def _comparable(metric: Metric[Any], items: Batch) -> Any:
     """Predictions that can change sides.
 
@@ -145,6 +152,14 @@ def _comparable(metric: Metric[Any], items: Batch) -> Any:
 
 class _Regrouped:
     """Adds up columns that belong to one kind.
+
+        >>> to_kinds = _Regrouped(np.array([2, 0, 2]), 4)
+        >>> to_kinds(np.array([[1, 10, 100], [2, 20, 200]])).tolist()
+        [[10, 0, 101, 0], [20, 0, 202, 0]]
+
+    Columns are sorted by kind once, so that those of a kind are neighbours: `reduceat` then sums
+    all rows in one pass. `np.add.at` would go entry by entry, and a product with a table of 0 and 1
+    would need c times `size` entries. What needs no sorting or no sums is left out.
 
     Args:
         kinds: The kind of each column, shape (c,).

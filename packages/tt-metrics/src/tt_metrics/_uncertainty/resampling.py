@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._core.state import State
+from tt_metrics._core.inputs import as_whole
+from tt_metrics._core.state import Kinds, State
 from tt_metrics._core.value import flattened
-from tt_metrics._errors import MetricError, MetricInputError
+from tt_metrics._errors import MetricError, MetricInputError, MetricStateError
 
 if TYPE_CHECKING:
     from tt_metrics._core.metric import Metric
@@ -21,6 +21,7 @@ __all__ = [
     "Counts",
     "Floats",
     "check_defined",
+    "check_unchanged",
     "checked_confidence",
     "checked_n_resamples",
     "coin_flips",
@@ -41,31 +42,20 @@ MOST_UNDEFINED = 0.05  # share of drawn data sets that may have no result
 
 def checked_confidence(confidence: float) -> float:
     """Refuse a confidence that is no probability."""
-    if not 0 < confidence < 1:
-        msg = f"confidence must be between 0 and 1, such as 0.95; it is {confidence}."
+    if not (isinstance(confidence, (int, float, np.number)) and 0 < confidence < 1):
+        msg = f"confidence must be between 0 and 1, such as 0.95; it is {confidence!r}."
         raise MetricInputError(msg)
     return float(confidence)
 
 
 def checked_n_resamples(n_resamples: int) -> int:
     """Refuse a number of draws that is none."""
-    return _whole(n_resamples, "n_resamples", 1)
+    return as_whole(n_resamples, "n_resamples", 1)
 
 
 def generator(seed: int) -> np.random.Generator:
     """The source of all draws: the same seed gives the same draws on every machine."""
-    return np.random.Generator(np.random.PCG64(_whole(seed, "seed", 0)))
-
-
-def _whole(number: int, name: str, least: int) -> int:
-    try:
-        whole = operator.index(number)
-    except TypeError:
-        whole = least - 1
-    if whole < least:
-        msg = f"{name} must be a whole number of at least {least}; it is {number!r}."
-        raise MetricInputError(msg)
-    return whole
+    return np.random.Generator(np.random.PCG64(as_whole(seed, "seed", 0)))
 
 
 def rows_per_block(total: int, width: int) -> Iterator[int]:
@@ -152,6 +142,23 @@ def _number(metric: Metric[Any], value: Any) -> float:
             f"of {metric.metric_name} holds {type(value).__name__}."
         )
         raise MetricInputError(msg) from None
+
+
+def check_unchanged(metric: Metric[Any], kinds: Kinds) -> None:
+    """Refuse items that give another result than the metric's own state.
+
+    A metric refers to the arrays that its constructor was given; somebody may have filled them
+    again since.
+    """
+    worker = metric.of(metric._state)
+    times = np.bincount(kinds.index, minlength=kinds.size)
+    found, own = (numbers_of(worker, one) for one in (next(kinds.draw(times[None])), metric._state))
+    if not np.allclose(list(found.values()), list(own.values()), 1e-6, 1e-9, equal_nan=True):
+        msg = (
+            f"The items must be those that {metric.metric_name} was made from; they give {found}, "
+            f"and the metric {own}. Arrays given to the constructor must not be changed before."
+        )
+        raise MetricStateError(msg)
 
 
 def replicates(metric: Metric[Any], states: Iterable[State], keys: Iterable[str]) -> Floats:
