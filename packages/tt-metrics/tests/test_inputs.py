@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from tt_metrics import AccuracyMetric, MeanSquaredErrorMetric, MetricError, MetricInputError
+from tt_metrics import (
+    AccuracyMetric,
+    BrierScoreMetric,
+    CalibrationErrorMetric,
+    LogLossMetric,
+    MeanSquaredErrorMetric,
+    MetricError,
+    MetricInputError,
+    ROCAUCMetric,
+    ROCCurveMetric,
+)
 
 
 class Tensor:
@@ -117,3 +127,15 @@ def test_sparse_tensors_are_named():
     torch = pytest.importorskip("torch", reason="torch is not among the requirements")
     with pytest.raises(MetricInputError, match="y_true must be a dense tensor"):
         AccuracyMetric(torch.tensor([0, 1]).to_sparse(), [0, 1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [ROCAUCMetric, ROCCurveMetric, LogLossMetric, BrierScoreMetric, CalibrationErrorMetric],
+)
+@pytest.mark.parametrize("labels", [{0, 1}, "ab", 5])
+def test_labels_without_an_order_are_refused_everywhere(make, labels):
+    with pytest.raises(
+        MetricInputError, match="labels must be a list of all labels in their order"
+    ):
+        make(labels=labels)

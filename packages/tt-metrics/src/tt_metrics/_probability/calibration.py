@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tt_metrics._core.inputs import as_weights, as_whole
+from tt_metrics._core.labels import checked_labels
 from tt_metrics._core.metric import Metric
 from tt_metrics._core.state import Kinds, State, entry
 from tt_metrics._core.twofloats import added, renewed
@@ -190,7 +191,7 @@ class CalibrationErrorMetric(Metric[Calibration]):
             raise MetricInputError(msg)
         self.num_bins = as_whole(num_bins, "num_bins", 1)
         self.norm = norm
-        self.labels = None if labels is None else list(labels)
+        self.labels = None if labels is None else list(checked_labels(labels))
         super().__init__("Calibration_error", y_true, y_predicted)
 
     @property

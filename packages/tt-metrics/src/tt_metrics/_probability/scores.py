@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tt_metrics._core.labels import checked_labels
 from tt_metrics._core.metric import Metric
 from tt_metrics._errors import MetricInputError
 from tt_metrics._probability.inputs import ProbabilityReader
@@ -110,7 +111,7 @@ class _ProbabilityMetric(Metric[_ProbabilityLosses]):
     def __init__(
         self, y_true: Any, y_predicted: Any, labels: Sequence[Any] | None, multilabel: bool
     ) -> None:
-        self.labels = None if labels is None else list(labels)
+        self.labels = None if labels is None else list(checked_labels(labels))
         self.multilabel = multilabel
         super().__init__(self.result_name, y_true, y_predicted)
 

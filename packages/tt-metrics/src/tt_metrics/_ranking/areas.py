@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from tt_metrics._core.labels import checked_labels
 from tt_metrics._core.metric import Metric
 from tt_metrics._errors import MetricInputError
 from tt_metrics._ranking.delong import variance
@@ -77,7 +78,7 @@ class RankingMetric(Metric[Ranking]):
         _check_choice("absent", absent, get_args(Absent))
         self.average = average
         self.multilabel = multilabel
-        self.labels = None if labels is None else list(labels)
+        self.labels = None if labels is None else list(checked_labels(labels))
         self.absent = absent
         super().__init__(self.result_name, y_true, y_predicted)
 

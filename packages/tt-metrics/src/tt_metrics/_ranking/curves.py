@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tt_metrics._core.labels import checked_labels
 from tt_metrics._core.metric import Metric
 from tt_metrics._errors import MetricInputError
 from tt_metrics._ranking.kernels import Column, curve
@@ -64,7 +65,7 @@ class _CurveMetric(Metric[Ranking]):
         labels: Sequence[Any] | None,
     ) -> None:
         self.drop_intermediate = drop_intermediate
-        self.labels = None if labels is None else list(labels)
+        self.labels = None if labels is None else list(checked_labels(labels))
         super().__init__(name, y_true, y_predicted)
 
     @property
