@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tt_metrics._classification.multilabel import LabelCounts
 from tt_metrics._core.confusion import Confusion
+from tt_metrics._core.inputs import is_number
 from tt_metrics._errors import MetricInputError
 
 __all__ = [
@@ -162,7 +163,7 @@ def mean(values: NDArray[np.float64], weights: NDArray[Any] | None = None) -> fl
 
 def checked_zero_division(value: float | Literal["nan"]) -> float | Literal["nan"]:
     """Give a number in [0, 1], or ``"nan"``, which unlike nan equals itself."""
-    number = float(value) if isinstance(value, (int, float, np.number)) or value == "nan" else -1
+    number = float(value) if is_number(value) or value == "nan" else -1
     if math.isnan(number):
         return "nan"
     if not 0 <= number <= 1:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from tt_metrics._classification.averaged import AveragedMetric, Counted
 from tt_metrics._classification.averages import Average, Tallies
+from tt_metrics._core.inputs import is_number
 from tt_metrics._errors import MetricInputError
 
 __all__ = [
@@ -145,7 +144,7 @@ class FBetaScoreMetric(AveragedMetric):
         labels: Sequence[Any] | None = None,
         multilabel: bool = False,
     ) -> None:
-        if not (isinstance(beta, (int, float, np.number)) and 0 <= beta < math.inf):
+        if not (is_number(beta) and 0 <= beta < math.inf):
             msg = f"beta must be a number of at least 0; it is {beta!r}."
             raise MetricInputError(msg)
         self.beta = float(beta)

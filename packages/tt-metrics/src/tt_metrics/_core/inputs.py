@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import Sequence
 from itertools import chain, compress
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ __all__ = [
     "as_weights",
     "as_whole",
     "concatenated",
+    "is_number",
     "matched",
     "require",
     "selected",
@@ -200,6 +201,11 @@ def concatenated(chunks: Sequence[Any]) -> Any:
     if all(hasattr(chunk, "shape") for chunk in chunks):
         return np.concatenate([as_array(chunk) for chunk in chunks])
     return list(chain.from_iterable(chunks))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a setting is a number, so that it may be compared with its bounds."""
+    return isinstance(value, (int, float, np.number))
 
 
 def as_whole(number: Any, name: str, least: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._core.inputs import as_array, as_numbers, as_whole, matched, require
+from tt_metrics._core.inputs import as_array, as_numbers, as_whole, is_number, matched, require
 from tt_metrics._errors import MetricInputError
 
 __all__ = ["LabelReader", "Labelled", "at_least", "checked_labels"]
@@ -52,7 +52,7 @@ class LabelReader:
         num_classes: int | None = None,
         labels: Sequence[Any] | None = None,
     ) -> None:
-        if not isinstance(threshold, (int, float, np.number)) or not 0 < threshold <= 1:
+        if not is_number(threshold) or not 0 < threshold <= 1:
             msg = f"A threshold must be above 0 and at most 1; it is {threshold!r}."
             raise MetricInputError(msg)
         if num_classes is not None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from tt_metrics._core.inputs import is_number
 from tt_metrics._core.labels import checked_labels
 from tt_metrics._core.metric import Metric
 from tt_metrics._errors import MetricInputError
@@ -314,7 +315,7 @@ class RecallAtPrecisionMetric(RankingMetric):
         labels: Sequence[Any] | None = None,
         absent: Absent = "error",
     ) -> None:
-        if not (isinstance(min_precision, (int, float, np.number)) and 0 <= min_precision <= 1):
+        if not (is_number(min_precision) and 0 <= min_precision <= 1):
             msg = f"min_precision must be a number in [0, 1]; it is {min_precision!r}."
             raise MetricInputError(msg)
         self.min_precision = float(min_precision)

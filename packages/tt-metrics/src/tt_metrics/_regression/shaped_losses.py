@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tt_metrics._core.inputs import is_number
 from tt_metrics._errors import MetricInputError
 from tt_metrics._regression.errors import MeanLossMetric, errors
 from tt_metrics._regression.losses import Losses
@@ -67,7 +68,7 @@ class HuberLossMetric(MeanLossMetric[HuberSums]):
         delta: float = 1.0,
         multioutput: MultiOutput = "uniform_average",
     ) -> None:
-        if not (isinstance(delta, (int, float, np.number)) and 0 < delta < np.inf):
+        if not (is_number(delta) and 0 < delta < np.inf):
             msg = f"delta must be a finite number above 0; it is {delta!r}."
             raise MetricInputError(msg)
         self.delta = float(delta)
@@ -129,7 +130,7 @@ class QuantileLossMetric(MeanLossMetric[QuantileSums]):
         quantile: float = 0.5,
         multioutput: MultiOutput = "uniform_average",
     ) -> None:
-        if not (isinstance(quantile, (int, float, np.number)) and 0 < quantile < 1):
+        if not (is_number(quantile) and 0 < quantile < 1):
             msg = f"quantile must be a number between 0 and 1; it is {quantile!r}."
             raise MetricInputError(msg)
         self.quantile = float(quantile)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_metrics._core.inputs import as_whole
+from tt_metrics._core.inputs import as_whole, is_number
 from tt_metrics._core.state import Kinds, State
 from tt_metrics._core.value import flattened
 from tt_metrics._errors import MetricError, MetricInputError, MetricStateError
@@ -42,7 +42,7 @@ MOST_UNDEFINED = 0.05  # share of drawn data sets that may have no result
 
 def checked_confidence(confidence: float) -> float:
     """Refuse a confidence that is no probability."""
-    if not (isinstance(confidence, (int, float, np.number)) and 0 < confidence < 1):
+    if not (is_number(confidence) and 0 < confidence < 1):
         msg = f"confidence must be between 0 and 1, such as 0.95; it is {confidence!r}."
         raise MetricInputError(msg)
     return float(confidence)
