@@ -1,0 +1,83 @@
+"""What a `torch.utils.data.DataLoader` will do: questions that its attributes answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    default_collate,
+)
+from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
+
+__all__ = ["collates_by_default", "draws_each_once", "rows_of"]
+
+
+def draws_each_once(loader: DataLoader[Any]) -> bool:
+    """Whether an epoch is each sample once, in order or shuffled by the loader's generator."""
+    if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
+        return False
+    sampler, samples = loader.sampler, len(loader.dataset)  # type: ignore[arg-type]  # a sampled dataset is sized
+    if type(sampler) is SequentialSampler:
+        return len(sampler) == samples
+    return (
+        type(sampler) is RandomSampler
+        and not sampler.replacement
+        and len(sampler.data_source) == sampler.num_samples == samples
+        and sampler.generator is loader.generator
+    )
+
+
+def collates_by_default(loader: DataLoader[Any]) -> bool:
+    """Whether tuples of tensors become batches by torch's own collating and nothing else."""
+    by_type = default_collate_fn_map  # its documentation invites changes
+    own = by_type.get(Tensor) is collate_tensor_fn
+    tuples = any(issubclass(tuple, kind) for kind in by_type)
+    # A worker's start may change its copy of the data.
+    plain_workers = loader.worker_init_fn is None and loader.in_order
+    return (
+        loader.collate_fn is default_collate
+        and own
+        and not tuples
+        and (loader.num_workers == 0 or plain_workers)
+    )
+
+
+def rows_of(dataset: Any) -> tuple[Any, Tensor | None]:
+    """The data set that a `Subset`, also one of a `Subset`, is of, and its samples' numbers there.
+
+    Of anything else itself and ``None``; of a `Subset` with strange indices ``(None, None)``.
+    """
+    rows: Tensor | None = None
+    try:
+        while type(dataset) is Subset:
+            own = _whole_numbers(dataset.indices)
+            rows = own if rows is None else own[rows]
+            dataset = dataset.dataset
+        if rows is not None:
+            rows = torch.arange(len(dataset), device="cpu")[rows]  # counts from the end, too
+    except (IndexError, TypeError):
+        return None, None
+    return dataset, rows
+
+
+def _whole_numbers(indices: Any) -> Tensor:
+    """The indices of a `Subset` as a tensor of its own.
+
+    Raises:
+        TypeError: When they are not simply whole numbers.
+    """
+    if isinstance(indices, list | tuple | range) and set(map(type, indices)) <= {int, np.int64}:
+        return torch.tensor(list(indices), dtype=torch.int64, device="cpu")
+    if isinstance(indices, Tensor | np.ndarray):
+        rows = torch.as_tensor(indices)
+        if rows.dtype is torch.int64 and rows.ndim == 1:
+            return rows.to("cpu", copy=True)
+    raise TypeError
