@@ -50,10 +50,10 @@ def test_callbacks_run_once_in_execution_order_and_on_their_rank(make_loop) -> N
 def test_only_overridden_hooks_are_kept(make_loop) -> None:
     loop = make_loop()
     loop.callbacks_handler.register_callbacks([Logged("one"), EarlyStopping()])
-    assert len(loop.callbacks_handler.hooks("on_epoch_end", rank=0)) == 2
-    assert loop.callbacks_handler.hooks("on_batch_end", rank=0) == []
+    assert len(loop.callbacks_handler.hooks("on_epoch_end")) == 2
+    assert loop.callbacks_handler.hooks("on_batch_end") == []
     loop.callbacks[0].on_batch_end = lambda: None  # overridden on the object
-    assert len(loop.callbacks_handler.hooks("on_batch_end", rank=0)) == 1
+    assert len(loop.callbacks_handler.hooks("on_batch_end")) == 1
 
 
 @pytest.mark.parametrize(

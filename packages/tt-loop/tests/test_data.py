@@ -114,7 +114,9 @@ def test_other_loaders_are_read_as_they_are() -> None:
     first_half = loader(6, sampler=SequentialSampler(range(3)))
     for source in (loader(6, sampler=sampler), [torch.zeros(2)], by_four, first_half):
         for seed in (None, 0):
-            assert share(source, seed=seed).epoch(0) is source
+            batches = share(source, seed=seed)
+            assert not batches.driven
+            assert len([*batches.epoch(0)]) == batches.sized
 
 
 class Stream(IterableDataset):

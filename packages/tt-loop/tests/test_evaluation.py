@@ -155,8 +155,9 @@ def test_an_exhausted_generator_is_an_error() -> None:
     generator = (batch for batch in [[torch.ones(2)]])
     loop = TrainLoop(Echo(), None, generator, None, None, None, progress=False)
     assert loop.evaluate_loss_on_validation_set() == 1.0
-    with pytest.raises(EmptyLoaderError, match="validation"):
-        loop.evaluate_loss_on_validation_set()
+    assert loop.evaluate_loss_on_validation_set() == 1.0  # known
+    with pytest.raises(EmptyLoaderError, match=r"validation.* read only once"):
+        loop.evaluate_loss_on_validation_set(force_prediction=True)
 
 
 def test_a_part_without_loader_is_an_error() -> None:

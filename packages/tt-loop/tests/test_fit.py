@@ -142,7 +142,7 @@ def test_ctrl_c_is_an_interruption(make_loop) -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.fit(num_epochs=2, callbacks=[spy])
     assert notes.lines[-1] == ("close", "interrupted")
-    with pytest.raises(LoopStateError, match="between epochs"):
+    with pytest.raises(LoopStateError, match="between steps"):
         loop.state_dict()
     spy.action = None
     loop.fit(num_epochs=1)  # it can go on all the same
@@ -236,7 +236,7 @@ def model_and(**options) -> TrainLoop:
     [
         ({"model": "net"}, LoopTypeError, "must be a torch.nn.Module"),
         ({"criterion": None}, LoopValueError, "no get_loss and there is no criterion"),
-        ({"optimizer": "adam"}, LoopTypeError, "torch.optim.Optimizer, got str"),
+        ({"optimizer": "adam"}, LoopTypeError, "a MultiOptimizer, got str"),
         ({"train_loader": 3}, LoopTypeError, "training loader must be"),
         ({"validation_loader": 3}, LoopTypeError, "validation loader must be"),
         ({"train_loader": []}, EmptyLoaderError, "the training loader yields none"),

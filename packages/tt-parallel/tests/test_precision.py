@@ -67,7 +67,7 @@ def test_order_of_a_step() -> None:
     true, _, x = network()
     true(x).square().mean().backward()
     expected = torch.cat([p.grad.flatten() for p in true.parameters()]) / 2
-    report = apply_step(optimizer, precision, grad_scale=0.5, max_norm=1e-4, before_step=look)
+    report = apply_step(optimizer, precision, grad_scale=0.5, max_norm=1e-4, on_gradients=look)
     torch.testing.assert_close(seen[0], expected)  # unscaled and normalised, not yet clipped
     torch.testing.assert_close(report.grad_norm, expected.norm())
 

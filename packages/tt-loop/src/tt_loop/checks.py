@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 
 from tt_loop.data import empty_message, length_of
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
+from tt_loop.multi_loss_optim import MultiOptimizer, parameters_of
 
-__all__ = ["check_lengths", "check_options", "checked_loader", "checked_optimizer", "required"]
+__all__ = [
+    "check_lengths",
+    "check_optimizers",
+    "check_options",
+    "checked_loader",
+    "checked_optimizer",
+    "required",
+]
 
 
 def checked_loader(loader: Any, name: str) -> Any:
@@ -37,10 +47,31 @@ def checked_optimizer(optimizer: Any) -> Any:
     Raises:
         LoopTypeError: For anything else.
     """
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        msg = f"The optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}."
+    if optimizer is not None and not isinstance(optimizer, Optimizer | MultiOptimizer):
+        msg = (
+            "The optimizer must be a torch.optim.Optimizer or a MultiOptimizer, got "
+            f"{type(optimizer).__name__}."
+        )
         raise LoopTypeError(msg)
     return optimizer
+
+
+def check_optimizers(optimizers: Sequence[Optimizer], model: nn.Module, criterion: Any) -> None:
+    """Look whether each optimizer trains something of the model or the criterion.
+
+    Raises:
+        LoopValueError: When one has none of their parameters.
+    """
+    modules = [part for part in (model, criterion) if isinstance(part, nn.Module)]
+    known = {id(parameter) for module in modules for parameter in module.parameters()}
+    for number, optimizer in enumerate(optimizers):
+        if not any(id(parameter) in known for parameter in parameters_of(optimizer)):
+            msg = (
+                f"An optimizer must have parameters of the model; optimizer {number} "
+                f"({type(optimizer).__name__}) has none of them. Make it from model.parameters() "
+                "of the very model that is trained."
+            )
+            raise LoopValueError(msg)
 
 
 def check_lengths(num_epochs: int, num_iterations: int, grad_accumulation: int) -> None:

@@ -1,15 +1,16 @@
-"""Batches: their order, their share for each process, their size, their way to the device.
+"""Batches: those of a loader for one process, their size, their way to the device.
 
-The order of a training epoch is a function of a seed and the epoch's number alone, drawn from a
-private generator: nothing that happens elsewhere in the program can change it, and every process
-computes the same one. Training shares out each global batch, so that many processes see together
-what one process would see in one batch. Evaluation runs over the data in the dataset's order, each
-sample once; each process takes one contiguous part.
+A `torch.utils.data.DataLoader` with sequential or shuffled order and a `TensorLoader` are driven by
+an order of our own (`tt_loop.order`) with samples of their own randomness (`tt_loop.sources`):
+reading may begin at any batch of any epoch and gives the same bits, with any number of workers. Any
+other loader is iterated as it is, on one process only; to begin inside an epoch, it is read from
+the epoch's beginning, unless it can be told its position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
-from tt_loop.errors import EmptyLoaderError, LoopTypeError
+from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
+from tt_loop.order import EvaluationOrder, TrainOrder
+from tt_loop.prefetch import Prefetched
+from tt_loop.protocols import Tree
+from tt_loop.seeds import mixed_seed
+from tt_loop.sources import SeededSource, as_collated
+from tt_loop.tensor_loader import TensorLoader, tensors_of
 
 __all__ = [
     "Batches",
@@ -28,6 +35,7 @@ __all__ = [
     "to_device",
 ]
 
+_WORKERS = -1  # marks the seed of the workers' own generators, which no sample depends on
 
 _SEQUENCES = (list, tuple)
 
@@ -66,66 +74,9 @@ def _first_tensor(batch: Any) -> Tensor | np.ndarray[Any, Any] | None:
     return next((found for item in batch if (found := _first_tensor(item)) is not None), None)
 
 
-def _mixed_seed(*parts: int) -> int:
-    """One well-mixed 64-bit seed from several numbers."""
-    words = np.random.SeedSequence([part % 2**64 for part in parts])
-    return int(words.generate_state(1, np.uint64)[0])
-
-
-class _TrainOrder:
-    """Index lists of one process for one training epoch; the batch sampler of a `DataLoader`."""
-
-    def __init__(self, loader: DataLoader[Any], rank: int, world_size: int, seed: int) -> None:
-        self.samples = len(loader.dataset)  # type: ignore[arg-type]  # a map-style dataset is sized
-        self.shuffled = isinstance(loader.sampler, RandomSampler)
-        self.rank, self.world_size, self.seed, self.epoch = rank, world_size, seed, 0
-        assert loader.batch_size is not None  # noqa: S101  # `_is_plain` has looked
-        self.global_batch = loader.batch_size * world_size
-        self.batches = self.samples // self.global_batch
-        self.rest = self.samples % self.global_batch
-        if self.rest and not loader.drop_last:
-            self.batches += 1
-        else:
-            self.rest = 0
-
-    @property
-    def filler(self) -> bool:
-        """This process has no sample of the last global batch and repeats one without weight."""
-        return 0 < self.rest <= self.rank
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        if self.shuffled:
-            generator = torch.Generator().manual_seed(_mixed_seed(self.seed, self.epoch))
-            order = torch.randperm(self.samples, generator=generator)
-        else:
-            order = torch.arange(self.samples)
-        for start in range(0, self.batches * self.global_batch, self.global_batch):
-            together = order[start : start + self.global_batch]
-            yield (together[self.rank :: self.world_size].tolist()) or together[:1].tolist()
-
-
-class _DatasetOrder:
-    """Index lists of one process's contiguous part of a dataset, for evaluation."""
-
-    def __init__(self, loader: DataLoader[Any], rank: int, world_size: int) -> None:
-        samples = len(loader.dataset)  # type: ignore[arg-type]  # a map-style dataset is sized
-        self.part = range(samples * rank // world_size, samples * (rank + 1) // world_size)
-        self.batch_size = loader.batch_size or 1
-
-    def __len__(self) -> int:
-        return -(-len(self.part) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.part), self.batch_size):
-            yield list(self.part[start : start + self.batch_size])
-
-
 def _is_plain(loader: object) -> bool:
     """Whether the loader's order is one of the two that we know how to make ourselves."""
-    return (
+    return type(loader) is TensorLoader or (
         type(loader) is DataLoader
         and loader.batch_size is not None
         and type(loader.batch_sampler) is BatchSampler
@@ -146,18 +97,20 @@ def _draws_each_sample_once(loader: DataLoader[Any]) -> bool:
     return not sampler.replacement and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]  # a sampled dataset is sized
 
 
-def _rebuilt(loader: DataLoader[Any], order: Any, generator: torch.Generator) -> DataLoader[Any]:
-    """The user's loader with another order and a private generator, everything else kept."""
+def _rebuilt(
+    loader: DataLoader[Any], order: TrainOrder | EvaluationOrder, seed: int | None
+) -> DataLoader[Any]:
+    """The user's loader with another order and seeded samples, everything else kept."""
     return DataLoader(
-        loader.dataset,
-        batch_sampler=order,
+        SeededSource(loader.dataset, loader.collate_fn, seed),
+        batch_sampler=order,  # type: ignore[arg-type]  # what it yields is for the source alone
         num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
+        collate_fn=as_collated,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn,
         multiprocessing_context=loader.multiprocessing_context,
-        generator=generator,
+        generator=torch.Generator(),  # iterating must not draw from the global one
         prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers,
         in_order=loader.in_order,
@@ -167,63 +120,163 @@ def _rebuilt(loader: DataLoader[Any], order: Any, generator: torch.Generator) ->
 class Batches:
     """The batches of a loader for one process.
 
-    A `torch.utils.data.DataLoader` with sequential or shuffled order is driven by an order of our
-    own (see the module); any other loader is iterated as it is, on one process only.
-
     Args:
-        loader: A `DataLoader` or any iterable of batches.
+        loader: A `DataLoader`, a `TensorLoader` or any iterable of batches.
         name: What to call the loader in errors.
         rank: Number of this process.
         world_size: Number of processes.
         seed: Seed of the training order; ``None`` for evaluation in the dataset's order.
+        limit: Read at most so many batches of an epoch.
+        repeat: Read the same epoch again and again.
+
+    Attributes:
+        nominal_weight: Samples in a full batch of this process, where that is known.
+        driven: The order is of our own making.
     """
 
     def __init__(
-        self, loader: Iterable[Any], name: str, *, rank: int, world_size: int, seed: int | None
+        self,
+        loader: Iterable[Any],
+        name: str,
+        *,
+        rank: int,
+        world_size: int,
+        seed: int | None,
+        limit: int | None = None,
+        repeat: bool = False,
     ) -> None:
-        self.name = name
-        self.nominal_weight = 1
-        self._order: _TrainOrder | None = None
-        self._workers_generator = torch.Generator()  # iterating must not draw from the global one
         if length_of(loader) == 0:
             raise EmptyLoaderError(empty_message(name))
-        if _is_plain(loader):
-            assert isinstance(loader, DataLoader)  # noqa: S101  # `_is_plain` has looked
-            loader = self._driven(loader, rank, world_size, seed)
+        self.name, self.loader, self._limit, self._repeat = name, loader, limit, repeat
+        self._order: TrainOrder | EvaluationOrder | None = None
+        self._tensors: TensorLoader | None = None
+        self._read: Any = loader
+        self.nominal_weight = 1
+        self._ahead = loader if type(loader) is Prefetched else None
+        plain = loader.loader if type(loader) is Prefetched else loader
+        self.driven = _is_plain(plain)
+        if self.driven:
+            self._drive(plain, rank, world_size, seed)
         elif world_size > 1:
             check_shareable(loader, name)
-        self._loader = loader
 
-    def _driven(
-        self, loader: DataLoader[Any], rank: int, world_size: int, seed: int | None
-    ) -> DataLoader[Any]:
-        self.nominal_weight = loader.batch_size or 1
+    def _drive(self, loader: Any, rank: int, world_size: int, seed: int | None) -> None:
+        self.nominal_weight = loader.batch_size
+        tensors = loader if type(loader) is TensorLoader else tensors_of(loader)
+        samples = len(loader.dataset) if tensors is None else tensors.samples
         if seed is None:
-            order = _DatasetOrder(loader, rank, world_size)
-            return _rebuilt(loader, order, self._workers_generator)
-        if loader.generator is not None:
-            seed = loader.generator.initial_seed()
-        self._order = _TrainOrder(loader, rank, world_size, seed)
-        if len(self._order) == 0:
-            raise EmptyLoaderError(empty_message(self.name))
-        return _rebuilt(loader, self._order, self._workers_generator)
+            order: TrainOrder | EvaluationOrder = EvaluationOrder(
+                samples, loader.batch_size, rank=rank, world_size=world_size
+            )
+        else:
+            generator = _generator_of(loader)
+            seed = seed if generator is None else generator.initial_seed()
+            order = TrainOrder(
+                samples,
+                loader.batch_size,
+                shuffle=_is_shuffled(loader),
+                drop_last=loader.drop_last,
+                rank=rank,
+                world_size=world_size,
+                seed=seed,
+            )
+            if len(order) == 0:
+                raise EmptyLoaderError(empty_message(self.name))
+        self._order, self._tensors = order, tensors
+        if tensors is None:
+            if self._ahead is not None and not loader.num_workers:
+                raise LoopValueError(_unsafe_ahead(self.name))
+            self._read = _rebuilt(loader, order, seed)
 
     @property
     def sized(self) -> int | None:
         """Number of batches of an epoch for this process; ``None`` where nobody knows."""
-        return length_of(self._loader)
+        own = length_of(self.loader if self._order is None else self._order)
+        known = [count for count in (own, self._limit) if count is not None]
+        return min(known) if own is not None else None
 
     @property
     def filler(self) -> bool:
         """The last training batch of this process repeats a sample and must count for nothing."""
-        return self._order is not None and self._order.filler
+        return (
+            isinstance(self._order, TrainOrder)
+            and self._order.filler
+            and self.sized == len(self._order)
+        )
 
-    def epoch(self, number: int) -> Iterable[Any]:
-        """The batches of one epoch."""
-        if self._order is not None:
-            self._order.epoch = number
-            self._workers_generator.manual_seed(_mixed_seed(self._order.seed, number, 1))
-        return self._loader
+    def epoch(self, number: int, start: int = 0) -> Generator[Any]:
+        """The batches of one epoch; if the order is of our making, from one of them on.
+
+        An error while one is read tells which batch and, where they are known, which samples.
+        """
+        number = 0 if self._repeat else number
+        stop = None if self._limit is None else self._limit - start
+        next_one = start
+        try:
+            for batch in itertools.islice(self._from(number, start), stop):
+                yield batch
+                next_one += 1
+        except Exception as error:
+            error.add_note(self._where(number, next_one))
+            raise
+
+    def _from(self, number: int, start: int) -> Iterable[Any]:
+        if self._order is None:
+            return self.loader
+        read = self._driven(number, start)
+        ahead = self._ahead
+        return read if ahead is None else Prefetched(read, ahead.depth, device=ahead.device)
+
+    def _driven(self, number: int, start: int) -> Iterable[Any]:
+        assert self._order is not None  # noqa: S101  # the caller has looked
+        self._order.epoch = number
+        if isinstance(self._order, TrainOrder):
+            self._order.start = start
+        if self._tensors is not None:
+            return map(self._tensors.take, self._order.indices(self._tensors.device))
+        seed = self._order.seed if isinstance(self._order, TrainOrder) else 0
+        self._read.generator.manual_seed(mixed_seed(seed, number, _WORKERS))
+        return self._read  # type: ignore[no-any-return]  # a DataLoader
+
+    def _where(self, number: int, batch: int) -> str:
+        text = f"Raised while batch {batch} of epoch {number} of the {self.name} loader was read"
+        if self._order is None or batch >= len(self._order):
+            return f"{text}."
+        return f"{text}; its samples are {self._order.samples_of(batch)}."
+
+    def samples_of(self, batch: int) -> list[int] | None:
+        """Indices of the samples of a batch of the present epoch, where they are known."""
+        return None if self._order is None else self._order.samples_of(batch)
+
+    def position(self) -> Tree | None:
+        """The loader's own state, where it has one (as torchdata's ``StatefulDataLoader``)."""
+        get = getattr(self.loader, "state_dict", None)
+        return get() if self._order is None and callable(get) else None
+
+    def go_to(self, position: Tree) -> None:
+        """Have the loader begin the next epoch at a position of its own."""
+        self.loader.load_state_dict(position)  # type: ignore[attr-defined]  # it gave the position
+
+
+def _unsafe_ahead(name: str) -> str:
+    return (
+        f"The {name} loader is read ahead by a thread, which must not draw from the random "
+        "generators of training as a data set may: give its DataLoader num_workers=1 or more, or "
+        "put tensors into a TensorLoader."
+    )
+
+
+def _generator_of(loader: Any) -> torch.Generator | None:
+    """The user's own generator of the order."""
+    own = getattr(getattr(loader, "sampler", None), "generator", None)
+    generator: torch.Generator | None = own or loader.generator
+    return generator
+
+
+def _is_shuffled(loader: Any) -> bool:
+    if isinstance(loader, TensorLoader):
+        return loader.shuffle
+    return isinstance(loader.sampler, RandomSampler)
 
 
 def length_of(loader: object) -> int | None:
@@ -234,12 +287,15 @@ def length_of(loader: object) -> int | None:
         return None
 
 
-def empty_message(name: str) -> str:
+def empty_message(name: str, loader: object = None) -> str:
     """The message about a loader without batches."""
-    return (
-        f"A loader must yield at least one batch, but the {name} loader yields none: check the "
-        "length of its dataset, and drop_last with a batch size above it."
-    )
+    text = f"A loader must yield at least one batch, but the {name} loader yields none: "
+    if isinstance(loader, Iterator):
+        return (
+            f"{text}it is an iterator, which can be read only once. Pass a list, a DataLoader, or "
+            "an object whose __iter__ begins anew."
+        )
+    return f"{text}check the length of its dataset, and drop_last with a batch size above it."
 
 
 def check_shareable(loader: object, name: str) -> None:
@@ -248,7 +304,7 @@ def check_shareable(loader: object, name: str) -> None:
     Raises:
         LoopTypeError: When its order is not one that we know how to make ourselves.
     """
-    if not _is_plain(loader):
+    if not _is_plain(loader.loader if type(loader) is Prefetched else loader):
         raise LoopTypeError(_cannot_share(loader, name))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tt_loop.errors import LoopStateError, LoopValueError
+from tt_loop.multi_loss_optim import parameters_of
 from tt_loop.protocols import Launcher, Precision, Strategy, Tree
 
 __all__ = [
@@ -137,9 +138,9 @@ class SingleDevice:
         """A context without effect."""
         return _NOTHING
 
-    def backward(self, loss: Tensor, /) -> None:
-        """Add the loss's gradients."""
-        self.precision.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
+        self.precision.scale(loss).backward(**options)  # type: ignore[no-untyped-call]  # torch's own
 
     def apply(
         self,
@@ -147,17 +148,24 @@ class SingleDevice:
         /,
         *,
         grad_scale: Tensor | float | None = None,
+        on_gradients: Callable[[], None] | None = None,
         max_norm: float | None = None,
         before_step: Callable[[], None] | None = None,
+        require_finite: bool = False,
     ) -> Step:
-        """Unscale, normalise, show, clip, step or skip, and zero."""
+        """Unscale, normalise, show, clip, show, step or skip, and zero."""
         self.precision.unscale(optimizer)
         if grad_scale is not None:
             _scale_gradients(optimizer, grad_scale)
+        if on_gradients is not None:
+            on_gradients()
+        norm = _norm_and_clip(optimizer, max_norm) if max_norm or require_finite else None
         if before_step is not None:
             before_step()
-        norm = None if max_norm is None else _clip(optimizer, max_norm)
-        skipped = self.precision.step(optimizer)
+        if norm is not None and require_finite:
+            skipped = _step_if(norm.isfinite(), optimizer, self.precision)
+        else:
+            skipped = self.precision.step(optimizer)
         optimizer.zero_grad()
         return _STEPPED if norm is None and skipped is False else Step(skipped, norm)
 
@@ -190,18 +198,18 @@ class SingleDevice:
             self.precision.load_state_dict(state["precision"])
 
 
-def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
 def _scale_gradients(optimizer: Optimizer, factor: Tensor | float) -> None:
-    gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
+    gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
     if gradients:
         torch._foreach_mul_(gradients, factor)
 
 
-def _clip(optimizer: Optimizer, max_norm: float) -> Tensor:
-    return nn.utils.clip_grad_norm_(_parameters(optimizer), max_norm)
+def _norm_and_clip(optimizer: Optimizer, max_norm: float | None) -> Tensor:
+    """Total norm of the gradients, as it was before they are clipped to ``max_norm``."""
+    parameters = parameters_of(optimizer)
+    if max_norm:
+        return nn.utils.clip_grad_norm_(parameters, max_norm)
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def _move_state(optimizer: Optimizer) -> None:
@@ -215,7 +223,7 @@ def _names(model: nn.Module, optimizer: Optimizer) -> list[str]:
     by_identity = {id(parameter): name for name, parameter in model.named_parameters()}
     return [
         by_identity.get(id(parameter), f"outside_the_model.{number}")
-        for number, parameter in enumerate(_parameters(optimizer))
+        for number, parameter in enumerate(parameters_of(optimizer))
     ]
 
 
@@ -248,6 +256,26 @@ def _numbered_state(model: nn.Module, optimizer: Optimizer, saved: Tree) -> Tree
         groups.append({**group, "params": own["params"]})
     by_number = {numbers[name]: value for name, value in saved["state"].items()}
     return {"state": by_number, "param_groups": groups}
+
+
+def _step_if(finite: Tensor, optimizer: Optimizer, precision: Precision) -> Tensor | bool:
+    """Step if the gradients are finite; tells whether the step was left out.
+
+    A fused optimizer leaves its step out on the device, as it does for a ``GradScaler``. For any
+    other the flag is read, for which an accelerator makes the program wait.
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False) and type(precision) is FullPrecision:
+        fused: Any = optimizer
+        fused.grad_scale, fused.found_inf = None, (~finite).to(torch.float32)
+        try:
+            optimizer.step()
+        finally:
+            del fused.grad_scale, fused.found_inf
+        return ~finite
+    if not finite:
+        optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
+    skipped = precision.step(optimizer)
+    return skipped if finite else True
 
 
 class InProcess:

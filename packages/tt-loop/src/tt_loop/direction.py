@@ -6,7 +6,9 @@ import logging
 import re
 from typing import Literal
 
-__all__ = ["direction_of", "known_direction"]
+from tt_loop.errors import LoopValueError
+
+__all__ = ["checked_mode", "direction_of", "known_direction"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +21,18 @@ _LARGER = re.compile(
     r"acc|f1|f_?beta|precision|recall|auc|bleu|rouge|meteor|score|exact|iou|dice|r2|map\b",
     re.IGNORECASE,
 )
+
+
+def checked_mode(mode: str | None) -> Mode | None:
+    """``'min'``, ``'max'`` or ``None``.
+
+    Raises:
+        LoopValueError: For anything else.
+    """
+    if mode not in (None, "min", "max"):
+        msg = f"mode must be 'min' or 'max', got {mode!r}."
+        raise LoopValueError(msg)
+    return mode  # type: ignore[return-value]  # looked at above
 
 
 def known_direction(metric: str) -> Mode | None:

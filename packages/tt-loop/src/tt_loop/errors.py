@@ -7,6 +7,7 @@
     │   └── EmptyLoaderError             a loader without batches
     ├── LoopTypeError (TypeError)        an object of the wrong kind
     ├── LoopStateError (RuntimeError)    a call at the wrong moment, a state that does not fit
+    ├── NonFiniteError (FloatingPointError)  a loss or gradient that is NaN or infinite
     └── MissingPackageError (ImportError)  a name that no installed package provides
 """
 
@@ -17,6 +18,7 @@ __all__ = [
     "LoopTypeError",
     "LoopValueError",
     "MissingPackageError",
+    "NonFiniteError",
 ]
 
 
@@ -38,6 +40,10 @@ class LoopTypeError(LoopError, TypeError):
 
 class LoopStateError(LoopError, RuntimeError):
     """A call at the wrong moment, or a saved state that does not fit."""
+
+
+class NonFiniteError(LoopError, FloatingPointError):
+    """A loss or a gradient that is NaN or infinite."""
 
 
 class MissingPackageError(LoopError, ImportError):

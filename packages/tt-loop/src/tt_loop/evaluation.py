@@ -9,29 +9,61 @@ dataset's order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tt_loop.data import Batches, batch_weight, empty_message
+from tt_loop.data import Batches, batch_weight, empty_message, to_device
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
+from tt_loop.losses import LossRecord
+from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.protocols import Metric, Strategy
 from tt_loop.rng import preserved_rng
 
 __all__ = [
     "Evaluator",
+    "Predicted",
+    "append_concat_predictions",
     "append_predictions",
     "keep_list_transf",
     "kept_modes",
+    "on_cpu",
     "split_loss",
     "torch_cat_transf",
-    "weighted_mean",
 ]
 
 AfterBatch = Callable[[Any, Any, Any], None]
+
+_CPU = torch.device("cpu")
+
+
+class Predicted(NamedTuple):
+    """What a model says of one batch.
+
+    Attributes:
+        ids: Numbers of the samples in their data set.
+        y_pred: Predictions.
+        y_true: Targets.
+        metadata: Further values of each sample.
+    """
+
+    ids: Sequence[int]
+    y_pred: Any
+    y_true: Any
+    metadata: Any
+
+
+def append_concat_predictions(y_batch: Any, predictions: list[Any]) -> list[Any]:
+    """Collect a batch's predictions: a list's items one by one, anything else as it is."""
+    if isinstance(y_batch, list):
+        predictions.extend(y_batch)
+    else:
+        predictions.append(y_batch)
+    return predictions
 
 
 def append_predictions(y_batch: Any, predictions: list[Any]) -> list[Any]:
@@ -54,34 +86,28 @@ def keep_list_transf(predictions: list[Any]) -> list[Any]:
     return predictions
 
 
-def split_loss(returned: Any, batch: Any) -> tuple[Tensor, Any]:
+def split_loss(returned: Any, batch: Any) -> tuple[Any, Any]:
     """A loss and its weight from what ``get_loss`` returned.
 
     Raises:
-        LoopTypeError: When it is neither a scalar tensor nor a pair of one and its weight.
+        LoopTypeError: When it is neither a scalar tensor, a `MultiLoss`, nor a pair of one of them
+            and its weight.
     """
+    if type(returned) is Tensor and not returned.ndim:  # nearly always
+        return returned, batch_weight(batch)
     loss, weight = returned if type(returned) is tuple and len(returned) == 2 else (returned, None)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
+    if not isinstance(loss, MultiLoss) and not (isinstance(loss, Tensor) and loss.numel() == 1):
         shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else None
         got = shape or type(loss).__name__
-        msg = f"get_loss must return a scalar tensor, or a pair of one and its weight, got {got}."
+        msg = (
+            "get_loss must return a scalar tensor or a MultiLoss, or a pair of one of them and its "
+            f"weight, got {got}."
+        )
         raise LoopTypeError(msg)
+    loss = loss if isinstance(loss, MultiLoss) else loss.reshape(())
     if weight is None:
         return loss, batch_weight(batch)
     return loss, weight.reshape(()).to(loss.device) if isinstance(weight, Tensor) else weight
-
-
-def weighted_mean(losses: Sequence[Tensor], weights: Sequence[Any], strategy: Strategy) -> float:
-    """Mean of losses over all samples of all processes, in double precision."""
-    device = strategy.device
-    sums = torch.zeros(2, dtype=torch.float64, device="cpu" if device.type == "mps" else device)
-    if losses:
-        values = torch.stack([loss.reshape(()) for loss in losses]).to(sums)
-        counts = torch.stack([torch.as_tensor(weight).to(sums) for weight in weights])
-        sums[0] = torch.where(counts == 0, 0.0, values * counts).sum()
-        sums[1] = counts.sum()
-    total, count = strategy.comm.all_reduce(sums).tolist()
-    return float(total / count) if count else float("nan")
 
 
 class Evaluator:
@@ -91,26 +117,44 @@ class Evaluator:
         strategy: Where and how the model computes.
         model: The model that the strategy prepared.
         criterion: Passed to the model's ``get_loss_eval``.
+        tell: Called with ``'on_evaluate_begin'`` and ``'on_evaluate_end'`` around each pass.
+        limit: Read at most so many batches; 0 reads all.
     """
 
-    def __init__(self, strategy: Strategy, model: nn.Module, criterion: Any) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        model: nn.Module,
+        criterion: Any,
+        *,
+        tell: Callable[[str], None] | None = None,
+        limit: int = 0,
+    ) -> None:
         self.strategy = strategy
         self.model: Any = strategy.evaluable(model)
         self.criterion = criterion
+        self._tell = tell or (lambda _: None)
+        self._limit = limit or None
 
-    def loss(self, loader: Iterable[Any], name: str) -> float:
-        """Mean loss over the loader's samples."""
-        losses: list[Tensor] = []
-        weights: list[Any] = []
+    def loss(self, loader: Iterable[Any], name: str) -> float | dict[str, float]:
+        """Mean loss over the loader's samples; of a `MultiLoss`, each by its name."""
+        device, criterion = self.strategy.device, self.criterion
+        get_loss = self.model.get_loss_eval
+        records: dict[str, LossRecord] = {}
 
         def visit(batch: Any) -> None:
-            returned = self.model.get_loss_eval(batch, self.criterion, self.strategy.device)
-            loss, weight = split_loss(returned, batch)
-            losses.append(loss)
-            weights.append(weight)
+            loss, weight = split_loss(get_loss(batch, criterion, device), batch)
+            for part, value in loss.items() if isinstance(loss, MultiLoss) else [("", loss)]:
+                if part not in records:
+                    records[part] = LossRecord(device)
+                records[part].add(value.detach(), weight)
 
         self._visit(loader, name, visit)
-        return weighted_mean(losses, weights, self.strategy)
+        comm = self.strategy.comm
+        found = comm.gather_objects(list(records)) or []  # some may have had no batch
+        names = comm.broadcast_object(list(dict.fromkeys(chain.from_iterable(found)))) or [""]
+        means = {part: records.get(part, LossRecord(device)).mean(comm) for part in names}
+        return means[""] if list(means) == [""] else means
 
     def predictions(
         self,
@@ -120,20 +164,23 @@ class Evaluator:
         collate: Callable[[Any, list[Any]], list[Any]],
         transform: Callable[[list[Any]], Any],
         after_batch: AfterBatch | None = None,
+        move_to_cpu: bool = True,
     ) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Predictions, targets and metadata of the whole set, on rank 0's CPU; else ``None``."""
+        """Predictions, targets and metadata of the whole set, on rank 0; else ``None``."""
         y_pred: list[Any] = []
         y_test: list[Any] = []
         metadata: list[Mapping[str, Any]] = []
+        keep = on_cpu if move_to_cpu or self.strategy.comm.world_size > 1 else _as_it_is
 
         def visit(batch: Any) -> None:
             nonlocal y_pred, y_test
             predicted, true, extra = self._predict(batch)
             if after_batch is not None:
                 after_batch(predicted, true, extra)
-            y_pred = collate(_to_cpu(predicted), y_pred)
-            y_test = collate(_to_cpu(true), y_test)
-            metadata.append({key: _to_cpu(value) for key, value in (extra or {}).items()})
+            _check_lengths(predicted, true, len(metadata))
+            y_pred = collate(keep(predicted), y_pred)
+            y_test = collate(keep(true), y_test)
+            metadata.append({key: keep(value) for key, value in (extra or {}).items()})
 
         self._visit(loader, name, visit)
         parts = self.strategy.comm.gather_objects((y_pred, y_test, metadata))
@@ -145,13 +192,34 @@ class Evaluator:
             _joined_metadata([item for part in parts for item in part[2]]),
         )
 
+    def stream(self, loader: Iterable[Any], name: str) -> Iterator[Predicted]:
+        """This process's predictions batch by batch, on the CPU; nothing is kept.
+
+        Between batches modes, gradients and random states are the caller's.
+        """
+        batches = self._batches(loader, name)
+        self._tell("on_evaluate_begin")
+        try:
+            first = 0
+            for number, batch in enumerate(batches.epoch(0)):
+                with self._evaluating(), self.strategy.forward():
+                    found = on_cpu(self._predict(batch))
+                known = batches.samples_of(number)
+                ids = range(first, first + batch_weight(batch)) if known is None else known
+                first += len(ids)
+                yield Predicted(ids, *found)
+        finally:
+            self._tell("on_evaluate_end")
+
     def metrics(self, loader: Iterable[Any], name: str, metric: Metric) -> dict[str, Any]:
         """The numbers of a mergeable metric over the loader, the same in every process."""
         metric.reset()
+        get_predictions, update = self.model.get_predictions, metric.update
+        device = self.strategy.device
 
         def visit(batch: Any) -> None:
-            predicted, true, _ = self._predict(batch)
-            metric.update(true, predicted)
+            predicted, true, _ = get_predictions(batch, device)
+            update(true, predicted)
 
         self._visit(loader, name, visit)
         comm = self.strategy.comm
@@ -166,25 +234,44 @@ class Evaluator:
         predicted: tuple[Any, Any, Any] = self.model.get_predictions(batch, self.strategy.device)
         return predicted
 
+    def _batches(self, loader: Iterable[Any], name: str) -> Batches:
+        comm = self.strategy.comm
+        return Batches(
+            loader,
+            name,
+            rank=comm.rank,
+            world_size=comm.world_size,
+            seed=None,
+            limit=self._limit,
+        )
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Modes and random states are put back afterwards, and no gradients are kept."""
+        with kept_modes(self.model), preserved_rng(self.strategy.device), torch.no_grad():
+            self.model.eval()
+            yield
+
     def _visit(self, loader: Iterable[Any], name: str, visit: Callable[[Any], None]) -> None:
         """Show this process's batches to ``visit``, inside everything that evaluation needs."""
         strategy = self.strategy
-        batches = Batches(
-            loader, name, rank=strategy.comm.rank, world_size=strategy.comm.world_size, seed=None
-        )
+        batches = self._batches(loader, name)
         count = 0
         batch: Any = None
-        with kept_modes(self.model), preserved_rng(strategy.device), torch.no_grad():
-            self.model.eval()
-            for batch in batches.epoch(0):
-                with strategy.forward():
-                    visit(batch)
-                count += 1
-            for _ in range(strategy.eval_rounds(count) - count):
-                with strategy.forward():  # another process needs us in its forward
-                    self._predict(batch)
+        self._tell("on_evaluate_begin")
+        try:
+            with self._evaluating(), closing(batches.epoch(0)) as read:
+                for batch in read:
+                    with strategy.forward():
+                        visit(batch)
+                    count += 1
+                for _ in range(strategy.eval_rounds(count) - count):
+                    with strategy.forward():  # another process needs us in its forward
+                        self._predict(batch)
+        finally:
+            self._tell("on_evaluate_end")
         if count == 0 and strategy.comm.world_size == 1:
-            raise EmptyLoaderError(empty_message(name))
+            raise EmptyLoaderError(empty_message(name, loader))
 
 
 @contextmanager
@@ -198,8 +285,32 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _to_cpu(value: Any) -> Any:
-    return value.cpu() if isinstance(value, Tensor) else value
+def on_cpu(value: Any) -> Any:
+    """Nested tensors, moved to the CPU."""
+    return to_device(value, _CPU)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _check_lengths(predicted: Any, true: Any, batch: int) -> None:
+    """Look whether a batch has as many predictions as targets, where both tell.
+
+    Raises:
+        LoopValueError: When it has not.
+    """
+    lengths = [
+        len(value)
+        for value in (predicted, true)
+        if isinstance(value, Tensor | np.ndarray | list) and (np.ndim(value) or type(value) is list)
+    ]
+    if len(lengths) == 2 and lengths[0] != lengths[1]:
+        msg = (
+            f"get_predictions must return a target for each prediction; in batch {batch} there are "
+            f"{lengths[0]} predictions and {lengths[1]} targets."
+        )
+        raise LoopValueError(msg)
 
 
 def _joined_metadata(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

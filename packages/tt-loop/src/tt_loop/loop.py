@@ -2,65 +2,90 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.callbacks.handler import CallbacksHandler
-from tt_loop.checks import check_lengths, check_options, checked_loader, checked_optimizer, required
+from tt_loop.checks import (
+    check_lengths,
+    check_optimizers,
+    check_options,
+    checked_loader,
+    checked_optimizer,
+    required,
+)
 from tt_loop.data import check_shareable
 from tt_loop.device import SingleDevice, default_device
 from tt_loop.errors import LoopStateError
-from tt_loop.evaluation import Evaluator, append_predictions, torch_cat_transf
+from tt_loop.evaluation import append_predictions, torch_cat_transf
 from tt_loop.fit import Fit
 from tt_loop.history import TrainingHistory
+from tt_loop.loop_evaluation import LoopEvaluation
 from tt_loop.measured import Measured
+from tt_loop.message_service import MessageService
 from tt_loop.model import as_trainable
+from tt_loop.multi_loss_optim import MultiOptimizer
+from tt_loop.nonfinite import NanPolicy, checked_policy
 from tt_loop.plugins import find_precision, find_strategy, make_launcher, make_precision
-from tt_loop.protocols import Metric, Recorder, Strategy, Tree
-from tt_loop.rng import rng_state, seed_process, set_rng_state
+from tt_loop.prediction_store import ModelPredictionStore
+from tt_loop.progress import ProgressKind, check_progress
+from tt_loop.protocols import Recorder, StepReport, Strategy, Tree
+from tt_loop.rng import seed_process, set_rng_state
+from tt_loop.schedulers.basic import AbstractScheduler
+from tt_loop.settings import ENDLESS, FitSettings, seconds_of
+from tt_loop.state import capture, check_processes, restore
+from tt_loop.summary import ModelSummary, summary
 
 __all__ = ["TrainLoop"]
 
-Part = Literal["train", "validation", "test"]
-
-_STATE = {"model", "optimizers", "precision", "loop", "fit", "seed", "rng", "callbacks", "history"}
+_log = logging.getLogger(__name__)
 
 
-class TrainLoop:
+class TrainLoop(LoopEvaluation):
     """Trains a model epoch by epoch, evaluates it, and tells callbacks about it.
 
     On one process without accumulation the arithmetic is that of the loop one writes by hand: the
     weights come out equal bit for bit. An epoch's loss is the mean over its samples. A fit with
     accumulation or on many processes normalises each step by the weight of all its samples, so
     that it equals the one big batch. The order of a shuffling `DataLoader` is a function of the
-    seed and the epoch's number.
+    seed and the epoch's number, and the randomness of a sample one of the seed, the epoch and the
+    sample's index.
 
     Args:
-        model: A `TTModel`, any `torch.nn.Module` together with a criterion, or a `ModelWrap`.
+        model: A `TTModel`, any `torch.nn.Module` together with a criterion, or a `ModelWrap`;
+            a module may be a compiled one.
         train_loader: A `DataLoader`, or any iterable of batches that can be read anew each epoch.
             On several processes its batch size is that of one process.
         validation_loader: Batches to validate with, or ``None``.
         test_loader: Batches for the evaluation after training, or ``None``.
-        optimizer: The optimizer of the model's parameters; ``None`` only evaluates.
+        optimizer: The optimizer of the model's parameters, or several as a `MultiOptimizer`;
+            ``None`` only evaluates.
         criterion: Passed to the model's ``get_loss``.
         collate_batch_pred_fn: Collects the predictions of a batch.
         pred_transform_fn: Joins the collected predictions.
         end_auto_eval: Compute the validation loss after every epoch (``True``), every n epochs
             (an int) or never (``False``), and the test loss at the end.
+        print_callbacks: Log which callbacks run, and in which order.
         gpu_mode: How to run: a registered name (``'single'``; with tt-parallel ``'dp'`` and
             ``'ddp'``), a `Strategy` or a `Launcher`.
         cuda_device_idx: The CUDA device to train on; by default the accelerator there is.
         use_amp: Mixed precision: ``True``, a dict of options, or a `Precision` (needs tt-parallel).
-        seed: Seed of the order of shuffling loaders; by default the one that torch was seeded with.
+        seed: Seed of the order of shuffling loaders and of the samples' randomness; by default the
+            one that torch was seeded with.
         recorder: Takes the metrics and events of the run.
-        progress: Show the progress bar and a line per epoch.
+        progress: What to show: ``True`` (a tqdm bar and a line per epoch), ``'rich'``,
+            ``'notebook'``, ``False``, or a display of your own.
+        nan_policy: What to do when gradients are NaN or infinite: ``'stop'``, ``'skip'`` the
+            step or ``'rollback'`` to the newest good weights; ``None`` only warns after the epoch.
 
     Raises:
         LoopTypeError: For objects of the wrong kind.
@@ -69,13 +94,19 @@ class TrainLoop:
 
     Attributes:
         epoch: Number of the present epoch, from 0.
+        epochs_done: How many epochs are behind.
         iteration: Number of the present batch in its epoch, from 0.
         total_iteration_idx: Number of the present batch since the beginning, from 0.
+        updates_done: How many updates of the weights are behind.
+        batch: The newest batch, as the loader gave it; ``None`` between epochs.
+        last_loss: The newest batch's loss, a detached tensor; of a `MultiLoss`, a dict of them.
         fit_began: The counters when the present fit began.
         early_stop: Set it to end training after the present step; several processes on
             accelerators end it after the present epoch.
         max_grad_norm: Gradients are clipped to this total norm; ``None`` leaves them.
         reported_metrics: What an epoch's line shows; ``None`` shows the losses.
+        message_service: Messages from callback to callback.
+        prediction_store: Predictions and losses that are known for the present weights.
     """
 
     def __init__(
@@ -84,18 +115,20 @@ class TrainLoop:
         train_loader: Iterable[Any] | None,
         validation_loader: Iterable[Any] | None,
         test_loader: Iterable[Any] | None,
-        optimizer: Optimizer | None,
+        optimizer: Optimizer | MultiOptimizer | None,
         criterion: Any,
         *,
         collate_batch_pred_fn: Callable[[Any, list[Any]], list[Any]] = append_predictions,
         pred_transform_fn: Callable[[list[Any]], Any] = torch_cat_transf,
         end_auto_eval: bool | int = True,
+        print_callbacks: bool = False,
         gpu_mode: Any = "single",
         cuda_device_idx: int | None = None,
         use_amp: Any = False,
         seed: int | None = None,
         recorder: Recorder | None = None,
-        progress: bool = True,
+        progress: ProgressKind = True,
+        nan_policy: NanPolicy | None = None,
     ) -> None:
         self.model, self._trainable = as_trainable(model, criterion)
         self.train_loader: Any = checked_loader(train_loader, "training")
@@ -106,32 +139,42 @@ class TrainLoop:
         self.collate_batch_pred_fn = collate_batch_pred_fn
         self.pred_transform_fn = pred_transform_fn
         self.end_auto_eval = end_auto_eval
+        self.print_callbacks = print_callbacks
         self.gpu_mode = gpu_mode
         self.use_amp = use_amp
         self.seed = torch.initial_seed() if seed is None else seed
+        check_progress(progress)
         self.progress = progress
+        self.nan_policy = checked_policy(nan_policy)
 
         find_strategy(gpu_mode)  # said now rather than when training is to start
         check_options(gpu_mode, use_amp, cuda_device_idx)
+        check_optimizers(self.optimizers, self.model, criterion)
         self.device = default_device(cuda_device_idx)
         self.precision = make_precision(find_precision(use_amp), use_amp, self.device)
         self._strategy: Strategy | None = None
         self._prepared: Any = None
 
-        self.epoch = self.epochs_done = 0
+        self.epoch = self.epochs_done = self.updates_done = 0
         self.iteration = self.total_iteration_idx = -1
         self.num_epochs = self.num_iterations = 0
         self.grad_accumulation = 1
-        self.inside_epoch = False
-        self.early_stop = False
+        self.settings = FitSettings()
+        self.inside_epoch = self.inside_step = self.early_stop = False
+        self.batch: Any = None
+        self.last_loss: Tensor | dict[str, Tensor] | None = None
+        self.reports: list[StepReport | None] = []
         self.max_grad_norm: float | None = None
         self.reported_metrics: Sequence[str] | None = None
         self.measured = Measured(recorder)
         self.callbacks_handler = CallbacksHandler(self)
+        self.message_service = MessageService()
+        self.prediction_store = ModelPredictionStore()
         self.experiment_timestamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         self.fit_began = self._counters()
-        self._fit_open = False
-        self._pending: Tree = {}
+        self.fit_is_open = False
+        self.fit_under_way: Fit | None = None
+        self.pending: Tree = {}
 
     @property
     def callbacks(self) -> list[Callback]:
@@ -142,6 +185,18 @@ class TrainLoop:
     def train_history(self) -> TrainingHistory:
         """Metric values by name, one for each time they were measured."""
         return self.measured.history
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimizers in order: one, those of a `MultiOptimizer`, or none."""
+        if isinstance(self.optimizer, MultiOptimizer):
+            return self.optimizer.optimizer_list
+        return [] if self.optimizer is None else [self.optimizer]
+
+    @property
+    def num_optimizers(self) -> int:
+        """How many optimizers there are."""
+        return len(self.optimizers)
 
     @property
     def rank(self) -> int:
@@ -160,6 +215,11 @@ class TrainLoop:
         num_iterations: int = 0,
         callbacks: Sequence[Callback] | None = None,
         grad_accumulation: int = 1,
+        *,
+        max_time: float | timedelta | str | None = None,
+        eval_every: int = 0,
+        dry_run: int = 0,
+        overfit: int = 0,
         **launch_options: Any,
     ) -> Any:
         """Train and return the trained model. Called again, it goes on.
@@ -169,18 +229,30 @@ class TrainLoop:
             num_iterations: Number of batches of this fit, instead of epochs.
             callbacks: Added to those that the loop has.
             grad_accumulation: Number of batches whose gradients make one step.
+            max_time: End after the step in which this time is over: seconds, a ``timedelta`` or
+                ``'hours:minutes:seconds'``. Without another length, the only one.
+            eval_every: Compute the validation loss after every so many batches too.
+            dry_run: Try everything on so many batches: of the training set for one epoch, and of
+                each set that is evaluated.
+            overfit: Train on the first so many batches only, the same in each epoch.
             **launch_options: Options of the ``gpu_mode``, such as ``num_gpus`` for ``'ddp'``.
 
         Raises:
             LoopValueError: When not exactly one length is given, or one cannot be.
             LoopTypeError: For an unknown option or a callback that is none.
             EmptyLoaderError: When the training loader yields nothing.
+            NonFiniteError: When ``nan_policy`` says so.
         """
+        settings = FitSettings(seconds_of(max_time), eval_every, dry_run, overfit)
+        if dry_run:
+            num_epochs, num_iterations = 1, 0
+        elif settings.max_time is not None and not num_epochs and not num_iterations:
+            num_epochs = ENDLESS
         check_lengths(num_epochs, num_iterations, grad_accumulation)
         required(self.train_loader, "a train_loader", "fit")
         required(self.optimizer, "an optimizer", "fit")
-        self.num_epochs, self.num_iterations = num_epochs, num_iterations
-        self.grad_accumulation = grad_accumulation
+        if eval_every:
+            required(self.validation_loader, "a validation_loader", "eval_every")
         launcher = make_launcher(
             find_strategy(self.gpu_mode),
             self.gpu_mode,
@@ -190,20 +262,31 @@ class TrainLoop:
         )
         if not launcher.in_process:
             self._check_shareable()
-        if not self._fit_open:
-            self.fit_began = self._counters()
+        self._open_fit(settings)
+        self.num_epochs, self.num_iterations = num_epochs, num_iterations
+        self.grad_accumulation = grad_accumulation
         self.callbacks_handler.register_callbacks(callbacks)
-        self._fit_open = True
+        if self.print_callbacks:
+            _log.info("callbacks in order: %s", [type(each).__name__ for each in self.callbacks])
+        self.fit_is_open = True
         try:
             if launcher.in_process:
                 launcher.run(self._fit_here)
             else:
                 self._adopt(launcher.run(self._fit_elsewhere)[0])
         finally:
-            self._fit_open = False
+            self.fit_is_open, self.settings = False, FitSettings()
         return self.model
 
     __call__ = fit
+
+    def _open_fit(self, settings: FitSettings) -> None:
+        """Begin a fit, or go on with the one whose state was loaded."""
+        if self.fit_is_open:
+            settings.elapsed = self.settings.elapsed
+        else:
+            self.fit_began, self.early_stop = self._counters(), False
+        self.settings = settings
 
     def _check_shareable(self) -> None:
         """Refuse here, with its own error, what would fail in each of the processes."""
@@ -213,8 +296,17 @@ class TrainLoop:
                 check_shareable(loader, name)
 
     def _fit_here(self, strategy: Strategy) -> None:
+        position = self.pending.get("inside")
+        if position is not None:
+            check_processes(position, strategy.comm.world_size)
         self._prepare(strategy)
-        Fit(self, strategy, self._prepared).run()
+        fit = self.fit_under_way = Fit(self, strategy, self._prepared, position)
+        try:
+            fit.run()
+        finally:
+            self.fit_under_way = None
+            # A fit that was cut short inside an epoch leaves nothing that could be gone on from.
+            self.inside_step, self.inside_epoch = self.inside_epoch, False
 
     def _fit_elsewhere(self, strategy: Strategy) -> Tree | None:
         """Fit in a process of its own; the first of each node gives back what has to be known."""
@@ -231,11 +323,11 @@ class TrainLoop:
         """Take over the state of a fit in other processes."""
         if state is not None:
             self.load_state_dict(state)
-            self.callbacks_handler.load_state_dict(self._pending.pop("callbacks"))
+            self.callbacks_handler.load_state_dict(self.pending.pop("callbacks"))
 
     def _prepare(self, strategy: Strategy) -> None:
-        pending = self._pending
-        self._prepared = strategy.prepare(self._trainable, self._optimizers())
+        pending = self.pending
+        self._prepared = strategy.prepare(self._trainable, self.optimizers)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(strategy.device)
         self._strategy, self.device = strategy, strategy.device
@@ -245,137 +337,86 @@ class TrainLoop:
         states = pending.get("rng", [])
         if strategy.comm.rank < len(states):
             set_rng_state(states[strategy.comm.rank], strategy.device)
-        self._pending = {}
+        self.pending = {}
 
     def ready(self) -> tuple[Strategy, Any]:
         """The strategy and the prepared model: those of the last fit, else one device's."""
         if self._strategy is None:
-            pending, self._pending = self._pending, {}  # for the fit
+            pending, self.pending = self.pending, {}  # for the fit
             self._prepare(SingleDevice(self.device, self.precision))
-            self._pending = pending
+            self.pending = pending
         assert self._strategy is not None  # noqa: S101  # `_prepare` has set it
         return self._strategy, self._prepared
-
-    def _optimizers(self) -> list[Optimizer]:
-        return [] if self.optimizer is None else [self.optimizer]
 
     def _counters(self) -> dict[str, int]:
         return {"epochs_done": self.epochs_done, "total_iteration_idx": self.total_iteration_idx}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_strategy": None, "_prepared": None}
+        here = {"_strategy": None, "_prepared": None, "fit_under_way": None, "batch": None}
+        return {**self.__dict__, **here, "prediction_store": ModelPredictionStore()}
 
-    # Results
+    # What callbacks ask
+
+    def skipped(self, optimizer_idx: int = 0) -> bool:
+        """Whether the newest update left an optimizer's step out.
+
+        Reading that may make an accelerator wait.
+        """
+        report = self.reports[optimizer_idx] if self.reports else None
+        return report is None or bool(report.skipped)
+
+    def newest_finite_loss(self) -> float:
+        """The newest finite loss before the present epoch's first one that is not finite."""
+        return (
+            float("nan") if self.fit_under_way is None else self.fit_under_way.newest_finite_loss()
+        )
+
+    def get_schedulers(self) -> list[AbstractScheduler]:
+        """The callbacks that schedule learning rates."""
+        return [callback for callback in self.callbacks if isinstance(callback, AbstractScheduler)]
+
+    def get_num_training_steps(self) -> int:
+        """Optimizer updates of the whole present fit.
+
+        Raises:
+            LoopStateError: When no fit is under way, or its loader has no length.
+        """
+        updates = None if self.fit_under_way is None else self.fit_under_way.num_updates()
+        if updates is None:
+            msg = (
+                "The number of training steps is known during a fit whose training loader has a "
+                "length, or that has a number of iterations: say the number yourself."
+            )
+            raise LoopStateError(msg)
+        return updates
 
     def insert_metric_result_into_history(self, metric_name: str, metric_result: Any) -> None:
         """Append a value to the history; numbers also go to the recorder and the epoch's line."""
         self.measured.insert(metric_name, metric_result)
 
-    # Evaluation
+    def summary(self, depth: int | None = None) -> ModelSummary:
+        """Layers, shapes, parameters and sizes of the model.
 
-    def loader(self, part: Part) -> Iterable[Any]:
-        """The loader of a part of the data.
-
-        Raises:
-            LoopValueError: When the loop was given none.
+        Shapes are those of the training loader's first batch, where the model takes all of it but
+        its last element.
         """
-        what = f"a {part}_loader"
-        loader: Iterable[Any] = required(getattr(self, f"{part}_loader"), what, f"The {part} set")
-        return loader
-
-    def _evaluator(self) -> Evaluator:
-        strategy, model = self.ready()
-        return Evaluator(strategy, model, self.criterion)
-
-    def evaluate_model_loss(self, data_loader: Iterable[Any], dataset_info: Any = None) -> float:
-        """Mean loss over the samples of a loader."""
-        return self._evaluator().loss(data_loader, _kind(dataset_info))
-
-    def evaluate_loss_on_train_set(self) -> float:
-        """Mean loss over the training set, in evaluation mode."""
-        return self.evaluate_model_loss(self.loader("train"), {"type": "train"})
-
-    def evaluate_loss_on_validation_set(self) -> float:
-        """Mean loss over the validation set."""
-        return self.evaluate_model_loss(self.loader("validation"), {"type": "validation"})
-
-    def evaluate_loss_on_test_set(self) -> float:
-        """Mean loss over the test set."""
-        return self.evaluate_model_loss(self.loader("test"), {"type": "test"})
-
-    def predict_with_model(
-        self, data_loader: Iterable[Any], execute_callbacks: bool = False, dataset_info: Any = None
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Predictions, true targets and metadata over a loader, on the CPU, in its dataset's order.
-
-        Every process gets the whole set; `predict_on_main` spares the others.
-        """
-        found = self.predict_on_main(data_loader, execute_callbacks, dataset_info)
-        whole: Any = self.ready()[0].comm.broadcast_object(found)
-        return whole  # type: ignore[no-any-return]  # rank 0 has a tuple, and now all have it
-
-    def predict_on_main(
-        self, data_loader: Iterable[Any], execute_callbacks: bool = False, dataset_info: Any = None
-    ) -> tuple[Any, Any, dict[str, Any]] | None:
-        """As `predict_with_model`, but only rank 0 gets the set; the others get ``None``."""
-
-        def after_batch(predicted: Any, true: Any, metadata: Any) -> None:
-            execute = self.callbacks_handler.execute
-            execute("on_after_batch_prediction", predicted, true, metadata, dataset_info)
-
-        return self._evaluator().predictions(
-            data_loader,
-            _kind(dataset_info),
-            collate=self.collate_batch_pred_fn,
-            transform=self.pred_transform_fn,
-            after_batch=after_batch if execute_callbacks else None,
-        )
-
-    def predict_on_train_set(self, execute_callbacks: bool = False) -> tuple[Any, Any, Any]:
-        """Predictions, true targets and metadata of the training set."""
-        return self.predict_with_model(self.loader("train"), execute_callbacks, {"type": "train"})
-
-    def predict_on_validation_set(self, execute_callbacks: bool = False) -> tuple[Any, Any, Any]:
-        """Predictions, true targets and metadata of the validation set."""
-        loader = self.loader("validation")
-        return self.predict_with_model(loader, execute_callbacks, {"type": "validation"})
-
-    def predict_on_test_set(self, execute_callbacks: bool = False) -> tuple[Any, Any, Any]:
-        """Predictions, true targets and metadata of the test set."""
-        return self.predict_with_model(self.loader("test"), execute_callbacks, {"type": "test"})
-
-    def evaluate_metric(
-        self, data_loader: Iterable[Any], metric: Metric, dataset_info: Any = None
-    ) -> dict[str, Any]:
-        """The numbers of a mergeable metric over a loader; no predictions are kept."""
-        return self._evaluator().metrics(data_loader, _kind(dataset_info), metric)
+        batch = None
+        if self.train_loader is not None and iter(self.train_loader) is not self.train_loader:
+            batch = next(itertools.islice(self.train_loader, 1), None)
+        inputs = tuple(batch[:-1]) if isinstance(batch, list | tuple) else None
+        return summary(self.model, inputs, depth=depth)
 
     # State
 
     def state_dict(self) -> Tree:
-        """Everything that an exact resume needs, as it is at the end of an epoch.
+        """Everything that an exact resume needs, between two steps or two epochs.
 
         Every process must call it. What is measured so far reaches the recorder first.
+
+        Raises:
+            LoopStateError: When a step is under way.
         """
-        if self.inside_epoch:
-            msg = (
-                "A loop's state can be taken between epochs, not inside one: call state_dict in "
-                "on_epoch_end or after fit."
-            )
-            raise LoopStateError(msg)
-        strategy, _ = self.ready()
-        self.measured.record(self.total_iteration_idx + 1, self.epoch)
-        states = strategy.comm.gather_objects(rng_state(strategy.device))
-        state = {
-            **strategy.state_dict(self.model, self._optimizers()),
-            "loop": {**self._counters(), "epoch": self.epoch, "iteration": self.iteration},
-            "fit": {**self.fit_began, "open": self._fit_open},
-            "seed": self.seed,
-            "rng": states or [],
-            "callbacks": self.callbacks_handler.state_dict(),
-            "history": self.train_history.state_dict(),
-        }
-        return {**state, **self._pending}  # what was loaded and waits for the next fit
+        return capture(self)
 
     def load_state_dict(self, state: Tree) -> None:
         """Go on from what `state_dict` gave: the next ``fit`` does what the saved one still had to.
@@ -383,23 +424,4 @@ class TrainLoop:
         Raises:
             LoopStateError: When the state is not that of such a loop.
         """
-        missing = sorted(_STATE - set(state))
-        if missing:
-            msg = f"A loop's state must come from TrainLoop.state_dict; this one lacks {missing}."
-            raise LoopStateError(msg)
-        strategy, _ = self.ready()
-        parts = {"model": state["model"]}
-        if self.optimizer is not None:
-            parts["optimizers"] = state["optimizers"]
-        strategy.load_state_dict(self.model, self._optimizers(), parts)
-        for name in ("epochs_done", "total_iteration_idx", "epoch", "iteration"):
-            setattr(self, name, state["loop"][name])
-        self.fit_began = {k: state["fit"][k] for k in ("epochs_done", "total_iteration_idx")}
-        self._fit_open = state["fit"]["open"]
-        self.seed = state["seed"]
-        self.train_history.load_state_dict(state["history"])
-        self._pending = {k: state[k] for k in ("precision", "rng", "callbacks")}
-
-
-def _kind(dataset_info: Any) -> str:
-    return str(dataset_info.get("type", "given")) if isinstance(dataset_info, Mapping) else "given"
+        restore(self, state)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from tt_loop.history import TrainingHistory
-from tt_loop.protocols import Recorder, RunInfo
+from tt_loop.protocols import Recorder, RunInfo, Tree
 
 __all__ = ["Measured"]
 
@@ -35,6 +35,14 @@ class Measured:
     def begin_epoch(self) -> None:
         """Forget the last epoch's newest numbers."""
         self.epoch_values = {}
+
+    def epoch_state(self) -> Tree:
+        """The present epoch's numbers and what the recorder has not had yet, for a saved state."""
+        return {"values": dict(self.epoch_values), "new": dict(self._new)}
+
+    def load_epoch(self, state: Tree) -> None:
+        """Go on inside an epoch."""
+        self.epoch_values, self._new = dict(state["values"]), dict(state["new"])
 
     def insert(self, name: str, result: Any) -> None:
         """Append a value to the history; numbers also go further."""

@@ -19,9 +19,12 @@ from tt_loop.errors import LoopTypeError, LoopValueError
 __all__ = [
     "AbstractModelFeedDefinition",
     "ModelWrap",
+    "MultiGPUModelWrap",
     "TTBasicModel",
+    "TTBasicMultiGPUModel",
     "TTModel",
     "as_trainable",
+    "bound_loss",
 ]
 
 Criterion = Callable[..., Tensor]
@@ -79,6 +82,34 @@ class TTBasicModel(TTModel):
         """Return the model's output and the last element of the batch."""
         *inputs, target = to_device(batch_data, device)
         return self(*inputs), target, {}
+
+
+class TTBasicMultiGPUModel(TTBasicModel):
+    """A `TTBasicModel` whose ``forward`` computes the loss when it is given a criterion.
+
+    So each device of a DataParallel model computes the loss of its own part. Write
+    ``forward(self, *inputs, targets=None, criterion=None)``: the loss with a criterion, else the
+    predictions.
+    """
+
+    def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
+        """Have ``forward`` compute the loss; the devices' losses are averaged."""
+        *inputs, target = to_device(batch_data, device)
+        loss = self(*inputs, targets=target, criterion=criterion)
+        return loss.mean() if isinstance(loss, Tensor) and loss.ndim else loss
+
+
+class MultiGPUModelWrap(TTBasicMultiGPUModel):
+    """Any module as a `TTBasicMultiGPUModel`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *input_data: Any, targets: Any = None, criterion: Any = None) -> Any:
+        """The criterion's loss, or without a criterion the model's output."""
+        output = self.model(*input_data)
+        return output if criterion is None else criterion(output, targets)
 
 
 class AbstractModelFeedDefinition(ABC):
@@ -144,12 +175,29 @@ class _PlainModel(TTModel):
         self.model = model
 
     def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
-        *inputs, target = to_device(batch_data, device)
-        return criterion(self.model(*inputs), target)
+        return self.bound_loss(criterion, device)(batch_data)
+
+    def bound_loss(self, criterion: Any, device: torch.device) -> Callable[[Any], Any]:
+        """`get_loss` without the lookups that a module makes at every access."""
+        model = self.model
+
+        def loss_of(batch: Any) -> Any:
+            *inputs, target = to_device(batch, device)
+            return criterion(model(*inputs), target)
+
+        return loss_of
 
     def get_predictions(self, batch_data: Any, device: torch.device) -> tuple[Any, Any, Any]:
         *inputs, target = to_device(batch_data, device)
         return self.model(*inputs), target, {}
+
+
+def bound_loss(model: Any, criterion: Any, device: torch.device) -> Callable[[Any], Any]:
+    """The loss of a batch, for a loop's step."""
+    if type(model) is _PlainModel:  # not wrapped for several devices
+        return model.bound_loss(criterion, device)
+    get_loss = model.get_loss
+    return lambda batch: get_loss(batch, criterion, device)
 
 
 def as_trainable(model: Any, criterion: Criterion | None) -> tuple[nn.Module, nn.Module]:

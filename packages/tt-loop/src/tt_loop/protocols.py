@@ -11,6 +11,7 @@ positional-only where their names do not matter, so that a provider may call the
 `Precision`         autocast and loss scaling
 `Metric`            a mergeable state, and the numbers computed from it
 `ResultPackage`     AIToolbox's evaluation from whole predictions
+`PredictionSink`    takes predictions batch by batch
 `Recorder`          takes metrics and events; never raises, never blocks
 `CheckpointStore`   keeps the state of a run; `Ticket` tells when it is copied and when it is safe
 ==================  ==============================================================================
@@ -34,6 +35,7 @@ __all__ = [
     "Launcher",
     "Metric",
     "Precision",
+    "PredictionSink",
     "Recorder",
     "ResultPackage",
     "RunInfo",
@@ -85,12 +87,12 @@ class StepReport(Protocol):
 
     @property
     def skipped(self) -> Tensor | bool:
-        """The step was left out, because a gradient was not finite under loss scaling."""
+        """The step was left out, because a gradient was not finite."""
         ...
 
     @property
     def grad_norm(self) -> Tensor | None:
-        """Total norm of the gradients before clipping, where clipping was asked for."""
+        """Total norm of the gradients before clipping, where clipping or a check needed it."""
         ...
 
 
@@ -156,8 +158,11 @@ class Strategy(Protocol):
         """
         ...
 
-    def backward(self, loss: Tensor, /) -> None:
-        """Add the loss's gradients to the parameters' ``grad``, scaled as the precision asks."""
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the loss's gradients to the parameters' ``grad``, scaled as the precision asks.
+
+        Options are those of `torch.Tensor.backward`: ``inputs`` and ``retain_graph``.
+        """
         ...
 
     def apply(
@@ -166,16 +171,21 @@ class Strategy(Protocol):
         /,
         *,
         grad_scale: Tensor | float | None = None,
+        on_gradients: Callable[[], None] | None = None,
         max_norm: float | None = None,
         before_step: Callable[[], None] | None = None,
+        require_finite: bool = False,
     ) -> StepReport:
-        """Unscale, normalise, show, clip, step or skip, and zero: in this order, in one place.
+        """Unscale, normalise, show, clip, show, step or skip, and zero: in this order.
 
         Args:
             optimizer: The optimizer whose parameters hold the accumulated gradients.
             grad_scale: Factor for the gradients; ``None`` leaves them as they are, bit for bit.
+            on_gradients: Called with true-size gradients in place, before they are clipped.
             max_norm: Largest total norm of this optimizer's gradients (2-norm).
-            before_step: Called with true-size gradients in place, before they are clipped.
+            before_step: Called with the gradients that the step will use.
+            require_finite: Leave the step out when the gradients' total norm is not finite. All
+                processes have the same gradients here, and so agree.
         """
         ...
 
@@ -258,6 +268,22 @@ class ResultPackage(Protocol):
 
     def get_results(self) -> Mapping[str, Any]:
         """The results by name."""
+        ...
+
+
+@runtime_checkable
+class PredictionSink(Protocol):
+    """Takes predictions batch by batch and keeps them somewhere."""
+
+    def write(self, ids: Sequence[int], outputs: Mapping[str, Any], /) -> None:
+        """Take one batch: the samples' numbers in their data set, and their values by name.
+
+        Values are tensors, arrays or lists with a sample in each place, on the CPU.
+        """
+        ...
+
+    def close(self) -> None:
+        """The last batch has been written, or predicting failed."""
         ...
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from tt_loop.protocols import Tree
+from tt_loop.seeds import mixed_seed, seed_host
 
-__all__ = ["preserved_rng", "rng_state", "seed_process", "set_rng_state"]
+__all__ = ["preserved_host_rng", "preserved_rng", "rng_state", "seed_process", "set_rng_state"]
 
 
 def rng_state(device: torch.device) -> Tree:
@@ -47,13 +48,17 @@ def preserved_rng(device: torch.device) -> Iterator[None]:
         set_rng_state(state, device)
 
 
+def preserved_host_rng() -> AbstractContextManager[None]:
+    """As `preserved_rng`, for what draws on the CPU only."""
+    return preserved_rng(torch.device("cpu"))
+
+
 def _device_module(device: torch.device) -> Any:
     return torch.get_device_module(device)
 
 
 def seed_process(seed: int, rank: int) -> None:
     """Seed every generator of one of several processes: from the run's seed, each differently."""
-    own = int(np.random.SeedSequence([seed % 2**64, rank]).generate_state(1)[0])
-    random.seed(own)
-    np.random.seed(own)
+    own = mixed_seed(seed, rank)
+    seed_host(own)
     torch.manual_seed(own)

@@ -89,16 +89,20 @@ class StrategyContract(ABC):
         torch.testing.assert_close(model.layer.weight.cpu(), self._by_hand(0.25).layer.weight)
 
     def test_gradients_are_clipped_after_they_are_shown(self) -> None:
-        """``before_step`` sees them whole; the report has their norm."""
-        shown: list[bool] = []
-        model, _, report = self._step(max_norm=0.01, before_step=lambda: shown.append(True))
+        """``on_gradients`` sees them whole, ``before_step`` clipped; the report has their norm."""
+        shown: list[str] = []
+        model, _, report = self._step(
+            max_norm=0.01,
+            on_gradients=lambda: shown.append("whole"),
+            before_step=lambda: shown.append("clipped"),
+        )
         moved = torch.cat(
             [
                 (p.cpu() - q).flatten()
                 for p, q in zip(model.parameters(), TinyModel().parameters(), strict=True)
             ]
         )
-        assert shown == [True]
+        assert shown == ["whole", "clipped"]
         assert float(report.grad_norm) > 0.01
         torch.testing.assert_close(moved.norm(), torch.tensor(0.5 * 0.01), rtol=1e-3, atol=0)
 

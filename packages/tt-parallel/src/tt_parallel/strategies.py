@@ -78,29 +78,63 @@ def apply_step(
     precision: _Precision,
     *,
     grad_scale: Tensor | float | None = None,
+    on_gradients: Callable[[], None] | None = None,
     max_norm: float | None = None,
     before_step: Callable[[], None] | None = None,
+    require_finite: bool = False,
 ) -> Step:
-    """Unscale, normalise, show, clip, step or skip, and zero: in this order.
+    """Unscale, normalise, show, clip, show, step or skip, and zero: in this order.
 
     Args:
         optimizer: Its parameters hold the gradients of the whole window.
         precision: Scales losses and decides whether the step can be made.
         grad_scale: Factor for the gradients.
+        on_gradients: Called with true-size gradients, before they are clipped.
         max_norm: Largest total 2-norm of the gradients.
-        before_step: Called with true-size gradients, before they are clipped.
+        before_step: Called with the gradients that the step will use.
+        require_finite: Leave the step out when the gradients' total norm is not finite; the
+            gradients are the same in all processes, and so is the decision.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     precision.unscale(optimizer)
     if grad_scale is not None and gradients:
         torch._foreach_mul_(gradients, grad_scale)
+    if on_gradients is not None:
+        on_gradients()
+    norm = None
+    if max_norm:
+        norm = nn.utils.clip_grad_norm_(parameters, max_norm)
+    elif require_finite:
+        norm = nn.utils.get_total_norm(gradients)
     if before_step is not None:
         before_step()
-    norm = None if max_norm is None else nn.utils.clip_grad_norm_(parameters, max_norm)
-    skipped = precision.step(optimizer)
+    if norm is not None and require_finite:
+        skipped = _step_if(norm.isfinite(), optimizer, precision)
+    else:
+        skipped = precision.step(optimizer)
     optimizer.zero_grad()
     return Step(skipped, norm)
+
+
+def _step_if(finite: Tensor, optimizer: Optimizer, precision: _Precision) -> Tensor | bool:
+    """Step if the gradients are finite; tells whether the step was left out.
+
+    A fused optimizer leaves its step out on the device, as it does for a ``GradScaler``. For any
+    other the flag is read, for which an accelerator makes the program wait.
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False) and type(precision) is FullPrecision:
+        fused: Any = optimizer
+        fused.grad_scale, fused.found_inf = None, (~finite).to(torch.float32)
+        try:
+            optimizer.step()
+        finally:
+            del fused.grad_scale, fused.found_inf
+        return ~finite
+    if not finite:
+        optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
+    skipped = precision.step(optimizer)
+    return skipped if finite else True
 
 
 class _Wrapped:
@@ -120,9 +154,9 @@ class _Wrapped:
         """The precision's context."""
         return self.precision.forward()
 
-    def backward(self, loss: Tensor, /) -> None:
-        """Add the loss's gradients."""
-        self.precision.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
+        self.precision.scale(loss).backward(**options)  # type: ignore[no-untyped-call]  # torch's own
 
     def apply(
         self,
@@ -130,16 +164,20 @@ class _Wrapped:
         /,
         *,
         grad_scale: Tensor | float | None = None,
+        on_gradients: Callable[[], None] | None = None,
         max_norm: float | None = None,
         before_step: Callable[[], None] | None = None,
+        require_finite: bool = False,
     ) -> Step:
         """See `apply_step`."""
         return apply_step(
             optimizer,
             self.precision,
             grad_scale=grad_scale,
+            on_gradients=on_gradients,
             max_norm=max_norm,
             before_step=before_step,
+            require_finite=require_finite,
         )
 
     def evaluable(self, model: nn.Module, /) -> nn.Module:

@@ -52,13 +52,16 @@ class Callback:
         """When everything is ready and no batch has been read."""
 
     def on_epoch_begin(self) -> None:
-        """Before an epoch's first batch."""
+        """Before an epoch's first batch; not when a fit goes on inside a saved epoch."""
 
     def on_batch_begin(self) -> None:
         """Before a batch's loss."""
 
     def on_after_gradient_update(self, optimizer_idx: int) -> None:
         """When an optimizer's gradients are complete and of true size, before they are clipped."""
+
+    def on_before_optimizer_step(self, optimizer_idx: int) -> None:
+        """Right before an optimizer's step: its gradients are as the step will use them."""
 
     def on_after_optimizer_step(self) -> None:
         """After the optimizer's step."""
@@ -70,6 +73,15 @@ class Callback:
         self, y_pred_batch: Any, y_test_batch: Any, metadata_batch: Any, dataset_info: Any
     ) -> None:
         """After each batch that is predicted with ``execute_callbacks=True``."""
+
+    def on_evaluate_begin(self, dataset_info: Any) -> None:
+        """Before each pass over data that computes losses, predictions or metrics."""
+
+    def on_evaluate_end(self, dataset_info: Any) -> None:
+        """After such a pass, also after one that failed."""
+
+    def on_validation_inside_epoch(self) -> None:
+        """After a validation that ``fit(eval_every=n)`` asked for; the history has its loss."""
 
     def on_epoch_end(self) -> None:
         """After an epoch and its automatic evaluation."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from tt_loop.callbacks._monitor import Monitor, begins_anew
 from tt_loop.callbacks.base import Callback
-from tt_loop.direction import Mode, direction_of
+from tt_loop.direction import Mode, checked_mode, direction_of
 from tt_loop.errors import LoopValueError
 from tt_loop.protocols import Tree
 
@@ -43,27 +44,32 @@ class EarlyStopping(Callback):
         self.monitor = monitor
         self.min_delta = min_delta
         self.patience = patience
-        self.mode: Mode = mode or direction_of(monitor)
+        self.mode: Mode = checked_mode(mode) or direction_of(monitor)
         self.best = math.inf if self.mode == "min" else -math.inf
         self.waited = 0
-        self.seen = 0
+        self._values = Monitor(monitor, "EarlyStopping")
+
+    def on_train_loop_registration(self) -> None:
+        """What was measured before does not count."""
+        self._values.pass_over(self.train_loop_obj)
 
     def on_train_begin(self) -> None:
         """Begin to wait anew, unless the fit goes on with a saved one."""
-        if self.train_loop_obj.fit_began["epochs_done"] == self.train_loop_obj.epochs_done:
+        if begins_anew(self.train_loop_obj):
             self.waited = 0
 
     def on_epoch_end(self) -> None:
         """Look at the newest value."""
-        history = self.train_loop_obj.train_history
-        if self.monitor not in history:
-            self._check_will_come()
-            return
-        values = history[self.monitor]
-        if len(values) == self.seen:
-            return
-        self.seen = len(values)
-        value = float(values[-1])
+        value = self._values.new_value(self.train_loop_obj)
+        if value is not None:
+            self._judge(value)
+
+    def on_validation_inside_epoch(self) -> None:
+        """Look at the newest value, if it was measured."""
+        if self.monitor in self.train_loop_obj.train_history:
+            self.on_epoch_end()
+
+    def _judge(self, value: float) -> None:
         gain = self.best - value if self.mode == "min" else value - self.best
         if gain > self.min_delta:
             self.best, self.waited = value, 0
@@ -72,22 +78,11 @@ class EarlyStopping(Callback):
         if self.waited > self.patience:
             self.train_loop_obj.early_stop = True
 
-    def _check_will_come(self) -> None:
-        """What is evaluated every n epochs may come yet; otherwise the name is a mistake."""
-        loop = self.train_loop_obj
-        if loop.callbacks_handler.may_measure_later():
-            return
-        msg = (
-            f"EarlyStopping monitors {self.monitor!r}, which the history does not have after epoch "
-            f"{loop.epoch}; it has {sorted(loop.train_history)}. Name one of these, or add the "
-            "evaluation that measures it."
-        )
-        raise LoopValueError(msg)
-
     def state_dict(self) -> Tree:
         """The best value and how long it has been waited for a better one."""
-        return {"best": self.best, "waited": self.waited, "seen": self.seen}
+        return {"best": self.best, "waited": self.waited, "seen": self._values.seen}
 
     def load_state_dict(self, state: Tree) -> None:
         """Go on waiting."""
-        self.best, self.waited, self.seen = state["best"], state["waited"], state["seen"]
+        self.best, self.waited = state["best"], state["waited"]
+        self._values.seen = state["seen"]

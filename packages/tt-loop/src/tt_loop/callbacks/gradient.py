@@ -6,6 +6,7 @@ from torch import nn
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
+from tt_loop.multi_loss_optim import parameters_of
 
 __all__ = ["GradNormClip", "GradValueClip"]
 
@@ -29,11 +30,10 @@ class GradValueClip(Callback):
         super().__init__("Gradient value clipping")
         self.max_grad_value = _positive("max_grad_value", max_grad_value)
 
-    def on_after_gradient_update(self, optimizer_idx: int) -> None:  # noqa: ARG002  # there is one optimizer
+    def on_after_gradient_update(self, optimizer_idx: int) -> None:
         """Clip."""
-        groups = self.train_loop_obj.optimizer.param_groups
-        parameters = [parameter for group in groups for parameter in group["params"]]
-        nn.utils.clip_grad_value_(parameters, self.max_grad_value)
+        optimizer = self.train_loop_obj.optimizers[optimizer_idx]
+        nn.utils.clip_grad_value_(parameters_of(optimizer), self.max_grad_value)
 
 
 def _positive(name: str, value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class CallbacksHandler:
         """Add the callbacks that are not there yet and hand them the loop.
 
         Raises:
-            LoopTypeError: For an object that is no `Callback`.
+            LoopTypeError: For an object that is no `Callback`, or has a hook that nobody calls.
         """
         for callback in _checked(callbacks):
             if not any(callback is known for known in self.callbacks):
@@ -36,9 +37,9 @@ class CallbacksHandler:
                 self.callbacks.append(callback)
                 self.callbacks.sort(key=lambda known: known.execution_order)
 
-    def hooks(self, name: str, rank: int) -> list[Hook]:
+    def hooks(self, name: str) -> list[Hook]:
         """The bound methods of those callbacks that override a hook and run in this process."""
-        default = getattr(Callback, name)
+        default, rank = getattr(Callback, name), self.train_loop_obj.rank
         return [
             method
             for callback in self.callbacks
@@ -48,7 +49,7 @@ class CallbacksHandler:
 
     def execute(self, name: str, *args: Any) -> None:
         """Call a hook that is not in the step; an error tells whose hook it came from."""
-        for hook in self.hooks(name, self.train_loop_obj.rank):
+        for hook in self.hooks(name):
             try:
                 hook(*args)
             except BaseException as error:
@@ -58,7 +59,7 @@ class CallbacksHandler:
 
     def execute_on_exception(self, exception: BaseException) -> None:
         """Call every ``on_exception``; one that fails neither stops the others nor hides why."""
-        for hook in self.hooks("on_exception", self.train_loop_obj.rank):
+        for hook in self.hooks("on_exception"):
             try:
                 hook(exception)
             except Exception as error:  # the first exception is what has to be told
@@ -101,5 +102,17 @@ def _checked(callbacks: Sequence[Callback] | None) -> list[Callback]:
                 f"A callback must be an instance of tt_loop.api.Callback, got {callback!r}: {hint}."
             )
             raise LoopTypeError(msg)
+        _check_hooks(callback)
         once[id(callback)] = callback
     return list(once.values())
+
+
+def _check_hooks(callback: Callback) -> None:
+    """A method that is called like a hook but is none is a slip of the pen."""
+    hooks = [name for name in dir(Callback) if name.startswith("on_")]
+    for name in dir(type(callback)):
+        if name.startswith("on_") and name not in hooks and callable(getattr(callback, name)):
+            near = difflib.get_close_matches(name, hooks, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(hooks)}."
+            msg = f"{type(callback).__name__} has a hook {name}, which nobody calls: {hint}"
+            raise LoopTypeError(msg)

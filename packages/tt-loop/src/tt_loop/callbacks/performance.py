@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tt_loop.callbacks.base import Callback
@@ -11,7 +11,8 @@ from tt_loop.errors import LoopTypeError, LoopValueError
 from tt_loop.protocols import Metric, ResultPackage
 
 if TYPE_CHECKING:
-    from tt_loop.loop import Part, TrainLoop
+    from tt_loop.loop import TrainLoop
+    from tt_loop.loop_evaluation import Part
 
 __all__ = [
     "Evaluated",
@@ -37,11 +38,11 @@ def evaluate_whole(
 
     Every process must call it; rank 0 gets the results, the others ``None``.
     """
-    loader, info = loop.loader(part), {"type": part}
-    found = loop.predict_on_main(loader, dataset_info=info)
+    found = loop.predict_part_on_main(part)
     extra: dict[str, Any] = {}
     if getattr(package, "requires_loss", False):
-        extra["loss"] = loop.evaluate_model_loss(loader, info)
+        evaluate: Callable[[], Any] = getattr(loop, f"evaluate_loss_on_{part}_set")
+        extra["loss"] = evaluate()
     if found is None:
         return None
     y_predicted, y_true, metadata = found
