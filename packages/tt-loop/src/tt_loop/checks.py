@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 
 from tt_loop.data import empty_message, length_of
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
-from tt_loop.multi_loss_optim import MultiOptimizer, parameters_of
+from tt_loop.gradients import parameters_of
+from tt_loop.multi_loss_optim import MultiOptimizer
 
 __all__ = [
     "check_lengths",

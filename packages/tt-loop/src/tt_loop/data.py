@@ -37,16 +37,18 @@ __all__ = [
 
 _WORKERS = -1  # marks the seed of the workers' own generators, which no sample depends on
 
-_SEQUENCES = (list, tuple)
-
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move every tensor of a nested batch to a device; what is there already is not copied."""
-    if isinstance(batch, Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
     kind = type(batch)
     if kind is list or kind is tuple:
-        return kind([to_device(value, device) for value in batch])
+        moved = [
+            value if type(value) is Tensor and value.device == device else to_device(value, device)
+            for value in batch
+        ]
+        return moved if kind is list else tuple(moved)
+    if isinstance(batch, Tensor):
+        return batch if batch.device == device else batch.to(device, non_blocking=True)
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return kind(*(to_device(value, device) for value in batch))
     if isinstance(batch, Mapping):
@@ -56,9 +58,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 def batch_weight(batch: Any) -> int:
     """Number of samples in a batch: the length of its first tensor, else of the batch itself."""
-    first = batch[0] if type(batch) in _SEQUENCES and batch else None
-    if type(first) is not Tensor:  # most batches are lists that begin with one
-        first = _first_tensor(batch)
+    first = _first_tensor(batch)
     if first is not None:
         return first.shape[0] if first.ndim else 1
     return len(batch) if isinstance(batch, Sized) else 1

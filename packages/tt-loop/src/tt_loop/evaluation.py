@@ -94,6 +94,9 @@ def split_loss(returned: Any, batch: Any) -> tuple[Any, Any]:
             and its weight.
     """
     if type(returned) is Tensor and not returned.ndim:  # nearly always
+        first = batch[0] if type(batch) is list and batch else None
+        if type(first) is Tensor and first.ndim:  # most batches are lists that begin with one
+            return returned, first.shape[0]
         return returned, batch_weight(batch)
     loss, weight = returned if type(returned) is tuple and len(returned) == 2 else (returned, None)
     if not isinstance(loss, MultiLoss) and not (isinstance(loss, Tensor) and loss.numel() == 1):

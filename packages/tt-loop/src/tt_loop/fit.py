@@ -11,18 +11,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tt_loop.data import Batches, empty_message
 from tt_loop.errors import EmptyLoaderError
 from tt_loop.evaluation import kept_modes, split_loss
 from tt_loop.losses import LossRecord
 from tt_loop.model import bound_loss
-from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.nonfinite import NonFiniteGuard
 from tt_loop.progress import make_progress
 from tt_loop.protocols import RunInfo, Strategy, Tree
@@ -141,6 +140,7 @@ class Fit:
         every, batches, last = loop.grad_accumulation, self.batches.sized, self._last_iteration()
         loss_of = bound_loss(model, loop.criterion, strategy.device)
         filler = batches - 1 if batches and self.batches.filler else -1
+        bare = filler < 0 and _is_bare(strategy, model)
         updates.nominal_weight = self.batches.nominal_weight
         start = self._begin_epoch()
         with closing(self._read(start)) as read:
@@ -154,13 +154,18 @@ class Fit:
                 updates.window += 1
                 final = loop.total_iteration_idx == last
                 update = updates.window == every or loop.iteration + 1 == batches or final
-                with strategy.micro(model, sync=update):
-                    with strategy.forward():
-                        loss, weight = split_loss(loss_of(batch), batch)
-                    if loop.iteration == filler:
-                        weight = 0  # the sample was repeated so that this process takes part
+                if bare:  # the same without contexts that do nothing
+                    loss, weight = split_loss(loss_of(batch), batch)
                     self._keep(loss, weight)
                     updates.backward(loss, weight)
+                else:
+                    with strategy.micro(model, sync=update):
+                        with strategy.forward():
+                            loss, weight = split_loss(loss_of(batch), batch)
+                        if loop.iteration == filler:
+                            weight = 0  # the sample was repeated so that this process takes part
+                        self._keep(loss, weight)
+                        updates.backward(loss, weight)
                 if update:
                     self._step()
 
@@ -227,14 +232,13 @@ class Fit:
 
     def _keep(self, loss: Any, weight: Any) -> None:
         """Keep the loss of one batch for the epoch's mean."""
-        if isinstance(loss, MultiLoss):
-            kept = {name: value.detach() for name, value in loss.items()}
-            self.loop.last_loss = kept
-            for name, value in kept.items():
-                self._record_of(name).add(value, weight)
-        else:
+        if isinstance(loss, Tensor):
             self.loop.last_loss = kept = loss.detach()
             self._record_of("").add(kept, weight)
+            return
+        self.loop.last_loss = {name: value.detach() for name, value in loss.items()}
+        for name, value in self.loop.last_loss.items():
+            self._record_of(name).add(value, weight)
 
     def _record_of(self, name: str) -> LossRecord:
         record = self.losses.get(name)
@@ -420,3 +424,9 @@ class Fit:
         self.updates.window = position["window"]
         self.updates.load_state_dict(own["window"], self.names)
         self.began_epoch, self.loader_position = own["began_epoch"], own["loader"]
+
+
+def _is_bare(strategy: Strategy, model: nn.Module) -> bool:
+    """Whether the strategy's contexts around a batch do nothing."""
+    syncs = (strategy.micro(model, sync=sync) for sync in (True, False))
+    return all(type(context) is nullcontext for context in (strategy.forward(), *syncs))

@@ -34,15 +34,25 @@ class LossRecord:
         self._last_good = torch.full((1,), float("nan"), dtype=torch.float64, device=where)
         self._losses: list[Tensor] = []
         self._weights: list[Any] = []
+        self._numbers: list[int] = []
         self._folded = 0
 
     def __len__(self) -> int:
         return self._folded + len(self._losses)
 
-    def add(self, loss: Tensor, weight: Any) -> None:
-        """Keep a detached 0-dimensional loss and its weight."""
+    def add(self, loss: Tensor, weight: Any, number: int | None = None) -> None:
+        """Keep a detached 0-dimensional loss and its weight.
+
+        Args:
+            loss: The loss.
+            weight: A number, or a 0-dimensional tensor.
+            number: Number of the loss's batch, where some batches do not have this loss. Give it
+                always or never.
+        """
         self._losses.append(loss)
         self._weights.append(weight)
+        if number is not None:
+            self._numbers.append(number)
         if len(self._losses) == _FOLD:
             self._fold()
 
@@ -58,19 +68,21 @@ class LossRecord:
         self._sums += torch.stack([products.sum(), weights.sum()])
         self._note_bad(values, finite)
         self._folded += len(self._losses)
-        self._losses, self._weights = [], []
+        self._losses, self._weights, self._numbers = [], [], []
 
     def _note_bad(self, values: Tensor, finite: Tensor) -> None:
         """Remember the first bad loss of all and the newest finite one before it."""
-        numbers = torch.arange(len(values), device=values.device)
-        first = torch.where(finite, len(values), numbers).min()
-        before = torch.where(finite & (numbers < first), numbers, -1).max()
-        good = torch.where(before >= 0, values[before], self._last_good[0])
-        found = torch.stack([(self._folded + first).to(values), good])
+        places = torch.arange(len(values), device=values.device)
+        first = torch.where(finite, len(values), places).min()
+        before = torch.where(finite & (places < first), places, -1).max()
+        good = _at(values, before, self._last_good)
+        given = self._numbers
+        numbers = _stacked(given, values) if given else (places + self._folded).to(values)
+        number = _at(numbers, first.clamp(max=len(values) - 1), self._last_good)
         is_new = (first < len(values)) & (self._first_bad[0] < 0)
-        self._first_bad = torch.where(is_new, found, self._first_bad)
-        newest = torch.where(finite, numbers, -1).max()
-        self._last_good = torch.where(newest >= 0, values[newest], self._last_good[0]).reshape(1)
+        self._first_bad = torch.where(is_new, torch.cat([number, good]), self._first_bad)
+        newest = torch.where(finite, places, -1).max()
+        self._last_good = _at(values, newest, self._last_good)
 
     def mean(self, comm: Collective) -> float:
         """Mean over the samples of all processes, in double precision; NaN without any."""
@@ -84,6 +96,11 @@ class LossRecord:
         number, good = self._first_bad.tolist()
         return None if number < 0 else (int(number), good)
 
+    def last_finite(self) -> float:
+        """The newest finite loss; NaN without any."""
+        self._fold()
+        return float(self._last_good)
+
     def state_dict(self) -> Tree:
         """What has been kept, so that going on adds up to the same bits."""
         return {
@@ -93,6 +110,7 @@ class LossRecord:
             "folded": self._folded,
             "losses": torch.stack(self._losses) if self._losses else None,
             "weights": list(self._weights),
+            "numbers": list(self._numbers),
         }
 
     def load_state_dict(self, state: Tree) -> None:
@@ -104,6 +122,13 @@ class LossRecord:
         losses = state["losses"]
         self._losses = [] if losses is None else [*losses.to(self._device).unbind()]
         self._weights = list(state["weights"])
+        self._numbers = list(state["numbers"])
+
+
+def _at(values: Tensor, place: Tensor, otherwise: Tensor) -> Tensor:
+    """The value at a place that only the device knows, as 1 element; below 0, the other one."""
+    found = values.gather(0, place.clamp(min=0).reshape(1))  # an index would be read here
+    return torch.where(place >= 0, found, otherwise)
 
 
 def _stacked(weights: Sequence[Any], like: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tt_loop.errors import LoopTypeError, LoopValueError
+from tt_loop.gradients import parameters_of
 
-__all__ = ["MultiLoss", "MultiOptimizer", "parameters_of"]
+__all__ = ["MultiLoss", "MultiOptimizer"]
 
 
 class MultiLoss(MutableMapping[str, Tensor]):
@@ -263,8 +264,3 @@ class MultiOptimizer:
             raise LoopValueError(msg)
         for optimizer, state in zip(self.optimizer_list, state_dict_list, strict=True):
             optimizer.load_state_dict(dict(state))
-
-
-def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """All parameters of an optimizer, group by group."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tt_loop.errors import LoopStateError
-from tt_loop.multi_loss_optim import parameters_of
+from tt_loop.gradients import parameters_of
 from tt_loop.protocols import Tree
 from tt_loop.rng import rng_state
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer, parameters_of
+from tt_loop.gradients import parameters_of
+from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
 from tt_loop.protocols import StepReport, Strategy, Tree
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Updates:
     Attributes:
         window: Number of batches whose gradients wait for the next step.
         weight: Their total weight over the nominal one.
+        weights: The same of those batches that had a loss for one of several optimizers, by its
+            number; the optimizers that are missing do not step.
         agreed_stop: Whether any process wants to stop, as of the newest update, on many processes.
     """
 
@@ -42,6 +45,7 @@ class Updates:
         self.weight: Any = 0
         self.agreed_stop: Tensor | None = None
         self.require_finite = loop.nan_policy is not None
+        self._backward = strategy.backward
         self._several = isinstance(loop.optimizer, MultiOptimizer)
         self._parameters = [parameters_of(optimizer) for optimizer in self.optimizers]
         self._with_loss: set[int] | None = None  # the optimizers that a MultiLoss had losses for
@@ -58,18 +62,21 @@ class Updates:
 
     def backward(self, loss: Any, weight: Any) -> None:
         """Add one batch's gradients; weighted sums are divided by their whole weight in `step`."""
+        share: Any = 0
         if self.weighted:
             share = weight / self.nominal_weight
             self.weight = self.weight + share
             loss = loss * share
         if isinstance(loss, MultiLoss):
-            self._backward_several(loss)
+            self._backward_several(loss, share)
         elif loss.requires_grad:
+            if self._several:
+                self._note(filter(self._is_due, range(len(self.optimizers))), share)
             self.strategy.backward(loss)
         else:
             raise LoopTypeError(_no_gradient("The loss"))
 
-    def _backward_several(self, losses: MultiLoss) -> None:
+    def _backward_several(self, losses: MultiLoss, share: Any) -> None:
         """Give each optimizer's parameters the gradients of its own losses and of no other."""
         if self.together:
             msg = (
@@ -80,38 +87,58 @@ class Updates:
         by_optimizer = {
             number: loss
             for number, loss in losses.by_optimizer(len(self.optimizers)).items()
-            if not self._several or self.loop.optimizer.is_due(number, self.loop.updates_done)
+            if self._is_due(number)
         }
-        for number, loss in by_optimizer.items():
-            if not loss.requires_grad:
+        self._note(by_optimizer, share)
+        for left, (number, loss) in enumerate(by_optimizer.items(), 1 - len(by_optimizer)):
+            trained = [p for p in self._parameters[number] if p.requires_grad]
+            if not (loss.requires_grad and trained):
                 raise LoopTypeError(_no_gradient(f"The loss of optimizer {number}"))
-        self._with_loss = (self._with_loss or set()) | set(by_optimizer)
-        last = max(by_optimizer, default=None)
-        for number, loss in by_optimizer.items():
-            self.strategy.backward(
-                loss,
-                inputs=[p for p in self._parameters[number] if p.requires_grad],
-                retain_graph=losses.retain_graph_until_last and number != last,
-            )
+            keep = losses.retain_graph_until_last and left < 0
+            self.strategy.backward(loss, inputs=trained, retain_graph=keep)
+
+    def _is_due(self, number: int) -> bool:
+        return not self._several or self.loop.optimizer.is_due(number, self.loop.updates_done)
+
+    def _note(self, numbers: Iterable[int], share: Any) -> None:
+        for number in numbers:
+            self.weights[number] = self.weights.get(number, 0) + share
 
     def step(self) -> list[StepReport | None]:
         """Step with every optimizer that has gradients; tells what each did."""
         scale = self._grad_scale() if self.weighted else None
         if self._several:
-            reports = [
-                self._apply(number, scale) if self._is_stepping(number) else None
-                for number in range(len(self.optimizers))
-            ]
+            reports = [self._step_one(number, scale) for number in range(len(self.optimizers))]
         else:
             reports = [self._apply(0, scale)]
-        self._with_loss, self.window, self.weight = None, 0, 0
+        if self.loop.nan_policy == "stop":
+            self._hold(reports)
+        self.weights, self.window, self.weight = {}, 0, 0
         self.loop.updates_done += 1
         self.loop.reports = reports
         for hook in self._after_hooks:
             hook()
         return reports
 
+    def _step_one(self, number: int, scale: Tensor | float | None) -> StepReport | None:
+        """Step with one of several optimizers, if it takes part."""
+        if number not in self.weights:
+            self.optimizers[number].zero_grad()  # a plain loss gave some to all
+            return None
+        if self.weighted and not self.together:
+            scale = _inverse(self.weights[number])
+        return self._apply(number, scale)
+
+    def _hold(self, reports: list[StepReport | None]) -> None:
+        """Make no step any more after one whose flag stays on the device and is read later."""
+        for report in reports:
+            if report is not None and isinstance(report.skipped, Tensor):
+                held = 1.0 if self._stopped is None else self._stopped
+                self._stopped = torch.where(report.skipped, float("nan"), held)
+
     def _apply(self, number: int, scale: Tensor | float | None) -> StepReport:
+        if self._stopped is not None:
+            scale = self._stopped if scale is None else self._stopped * scale
         return self.strategy.apply(
             self.optimizers[number],
             grad_scale=scale,
@@ -120,15 +147,6 @@ class Updates:
             before_step=self._before_step[number],
             require_finite=self.require_finite,
         )
-
-    def _is_stepping(self, number: int) -> bool:
-        """Whether one of several optimizers takes part; the gradients of one that does not go."""
-        if self._with_loss is not None:
-            return number in self._with_loss
-        if self.loop.optimizer.is_due(number, self.loop.updates_done):
-            return True
-        self.optimizers[number].zero_grad()
-        return False
 
     def _grad_scale(self) -> Tensor | float:
         """One over the weight of the window's samples, in all processes.
@@ -155,8 +173,8 @@ class Updates:
             for parameter in parameters
             if parameter.grad is not None
         }
-        with_loss = None if self._with_loss is None else sorted(self._with_loss)
-        return {"gradients": gradients, "weight": self.weight, "with_loss": with_loss}
+        weights = [self.weights.get(number) for number in range(len(self.optimizers))]
+        return {"gradients": gradients, "weight": self.weight, "weights": weights}
 
     def load_state_dict(self, state: Tree, names: Mapping[int, str]) -> None:
         """Go on inside a window."""
@@ -166,8 +184,8 @@ class Updates:
                 if gradient is not None:
                     parameter.grad = gradient.to(parameter.device, copy=True)
         self.weight = state["weight"]
-        with_loss = state["with_loss"]
-        self._with_loss = None if with_loss is None else set(with_loss)
+        weights = enumerate(state["weights"])
+        self.weights = {number: weight for number, weight in weights if weight is not None}
 
 
 def _bound(hooks: list[Hook], optimizer_idx: int) -> Callable[[], None] | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
-from tt_loop.multi_loss_optim import parameters_of
+from tt_loop.gradients import parameters_of
 from tt_loop.protocols import Tree
 from tt_loop.state import parameter_names
 
