@@ -93,10 +93,12 @@ def _check_same(known: Experiment, mine: Experiment) -> None:
 
 
 class ExperimentCheckpoint(Checkpoint):
-    """Keep the loop's state after every epoch in an experiment."""
+    """Keep the loop's state after epochs, and inside them, in an experiment; see `Checkpoint`."""
 
-    def __init__(self, experiment: Experiment, every_epochs: int = 1) -> None:
-        super().__init__(experiment, every_epochs)
+    def __init__(
+        self, experiment: Experiment, every_epochs: int = 1, *, every_batches: int | None = None
+    ) -> None:
+        super().__init__(experiment, every_epochs, every_batches=every_batches)
         self.experiment = experiment
 
     def on_train_loop_registration(self) -> None:
@@ -113,7 +115,7 @@ class ExperimentCheckpoint(Checkpoint):
         policy, loop = self.experiment.keep_best, self.train_loop_obj
         if not loop.is_main_process():
             policy = None
-        later = loop.callbacks_handler.may_measure_later()
+        later = loop.inside_epoch or loop.callbacks_handler.may_measure_later()
         if policy and policy.metric not in loop.train_history and not later:
             msg = (
                 f"The best checkpoints are kept by {policy.metric!r}, which nobody measures; the "

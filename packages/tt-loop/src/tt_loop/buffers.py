@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,11 @@ class KeptBuffers:
                 present.copy_(kept)
             else:
                 torch.where(when.to(kept.device), kept, present, out=present)
+
+    def load(self, kept: Sequence[Tensor]) -> None:
+        """Take these for the copies, if there are any."""
+        for copy, value in zip(self.kept, kept, strict=False):
+            copy.copy_(value)
 
 
 def _chosen(when: Tensor | None, kept: Tensor, present: Tensor | None) -> Tensor | None:

@@ -25,6 +25,7 @@ from tt_loop.protocols import Tree
 from tt_loop.seeds import mixed_seed
 from tt_loop.sources import SeededSource, as_collated
 from tt_loop.tensor_loader import TensorLoader, tensors_of
+from tt_loop.torch_loader import apart
 
 __all__ = [
     "Batches",
@@ -32,6 +33,7 @@ __all__ = [
     "check_shareable",
     "empty_message",
     "length_of",
+    "tensors_in",
     "to_device",
 ]
 
@@ -62,6 +64,15 @@ def batch_weight(batch: Any) -> int:
     if first is not None:
         return first.shape[0] if first.ndim else 1
     return len(batch) if isinstance(batch, Sized) else 1
+
+
+def tensors_in(batch: Any) -> Iterator[Tensor]:
+    """The tensors of a nested batch."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping | list | tuple):
+        for item in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from tensors_in(item)
 
 
 def _first_tensor(batch: Any) -> Tensor | np.ndarray[Any, Any] | None:
@@ -98,11 +109,11 @@ def _draws_each_sample_once(loader: DataLoader[Any]) -> bool:
 
 
 def _rebuilt(
-    loader: DataLoader[Any], order: TrainOrder | EvaluationOrder, seed: int | None
+    loader: DataLoader[Any], order: TrainOrder | EvaluationOrder, source: SeededSource
 ) -> DataLoader[Any]:
     """The user's loader with another order and seeded samples, everything else kept."""
     return DataLoader(
-        SeededSource(loader.dataset, loader.collate_fn, seed),
+        source,
         batch_sampler=order,  # type: ignore[arg-type]  # what it yields is for the source alone
         num_workers=loader.num_workers,
         collate_fn=as_collated,
@@ -150,8 +161,9 @@ class Batches:
         self.name, self.loader, self._limit, self._repeat = name, loader, limit, repeat
         self._order: TrainOrder | EvaluationOrder | None = None
         self._tensors: TensorLoader | None = None
-        self._read: Any = loader
+        self._read: Any = loader  # or a DataLoader of ours, with workers or page-locked memory
         self.nominal_weight = 1
+        self._apart = seed is None  # an evaluation may come while the same loader trains
         self._ahead = loader if type(loader) is Prefetched else None
         plain = loader.loader if type(loader) is Prefetched else loader
         self.driven = _is_plain(plain)
@@ -186,7 +198,9 @@ class Batches:
         if tensors is None:
             if self._ahead is not None and not loader.num_workers:
                 raise LoopValueError(_unsafe_ahead(self.name))
-            self._read = _rebuilt(loader, order, seed)
+            self._source = SeededSource(loader.dataset, loader.collate_fn, seed)
+            if loader.num_workers or loader.pin_memory:
+                self._read = _rebuilt(loader, order, self._source)
 
     @property
     def sized(self) -> int | None:
@@ -222,7 +236,7 @@ class Batches:
 
     def _from(self, number: int, start: int) -> Iterable[Any]:
         if self._order is None:
-            return self.loader
+            return apart(self.loader) if self._apart else self.loader
         read = self._driven(number, start)
         ahead = self._ahead
         return read if ahead is None else Prefetched(read, ahead.depth, device=ahead.device)
@@ -233,10 +247,18 @@ class Batches:
         if isinstance(self._order, TrainOrder):
             self._order.start = start
         if self._tensors is not None:
-            return map(self._tensors.take, self._order.indices(self._tensors.device))
+            return self._gathered(self._tensors)
+        if self._read is self.loader:  # no workers: a DataLoader would only add its own time
+            return map(self._source.__getitems__, self._order)
         seed = self._order.seed if isinstance(self._order, TrainOrder) else 0
         self._read.generator.manual_seed(mixed_seed(seed, number, _WORKERS))
         return self._read  # type: ignore[no-any-return]  # a DataLoader
+
+    def _gathered(self, tensors: TensorLoader) -> Iterable[Any]:
+        if isinstance(self._order, EvaluationOrder):
+            return itertools.starmap(tensors.span, self._order.spans())
+        assert self._order is not None  # noqa: S101  # the caller has looked
+        return map(tensors.take, self._order.indices(tensors.device))
 
     def _where(self, number: int, batch: int) -> str:
         text = f"Raised while batch {batch} of epoch {number} of the {self.name} loader was read"

@@ -8,9 +8,9 @@ dataset's order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from itertools import chain
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tt_loop.data import Batches, batch_weight, empty_message, to_device
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
 from tt_loop.losses import LossRecord
+from tt_loop.model import bound_predictions
 from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.protocols import Metric, Strategy
 from tt_loop.rng import preserved_rng
@@ -39,6 +40,7 @@ __all__ = [
 AfterBatch = Callable[[Any, Any, Any], None]
 
 _CPU = torch.device("cpu")
+_END = object()
 
 
 class Predicted(NamedTuple):
@@ -138,6 +140,8 @@ class Evaluator:
         self.criterion = criterion
         self._tell = tell or (lambda _: None)
         self._limit = limit or None
+        self._predict = bound_predictions(self.model, strategy.device)
+        self._is_bare = type(strategy.forward()) is nullcontext
 
     def loss(self, loader: Iterable[Any], name: str) -> float | dict[str, float]:
         """Mean loss over the loader's samples; of a `MultiLoss`, each by its name."""
@@ -150,12 +154,14 @@ class Evaluator:
             for part, value in loss.items() if isinstance(loss, MultiLoss) else [("", loss)]:
                 if part not in records:
                     records[part] = LossRecord(device)
-                records[part].add(value.detach(), weight)
+                records[part].add(value, weight)
 
         self._visit(loader, name, visit)
         comm = self.strategy.comm
         found = comm.gather_objects(list(records)) or []  # some may have had no batch
-        names = comm.broadcast_object(list(dict.fromkeys(chain.from_iterable(found)))) or [""]
+        names = comm.broadcast_object(
+            list(dict.fromkeys(itertools.chain.from_iterable(found)))
+        ) or [""]
         means = {part: records.get(part, LossRecord(device)).mean(comm) for part in names}
         return means[""] if list(means) == [""] else means
 
@@ -200,28 +206,30 @@ class Evaluator:
 
         Between batches modes, gradients and random states are the caller's.
         """
-        batches = self._batches(loader, name)
+        batches, first = self._batches(loader, name), 0
         self._tell("on_evaluate_begin")
         try:
-            first = 0
-            for number, batch in enumerate(batches.epoch(0)):
-                with self._evaluating(), self.strategy.forward():
-                    found = on_cpu(self._predict(batch))
-                known = batches.samples_of(number)
-                ids = range(first, first + batch_weight(batch)) if known is None else known
-                first += len(ids)
-                yield Predicted(ids, *found)
+            with closing(batches.epoch(0)) as read:
+                for number in itertools.count():
+                    with self._evaluating(), self.strategy.forward():
+                        batch = next(read, _END)
+                        if batch is _END:
+                            return
+                        found = on_cpu(self._predict(batch))
+                    known = batches.samples_of(number)
+                    ids = range(first, first + batch_weight(batch)) if known is None else known
+                    first += len(ids)
+                    yield Predicted(ids, *found)
         finally:
             self._tell("on_evaluate_end")
 
     def metrics(self, loader: Iterable[Any], name: str, metric: Metric) -> dict[str, Any]:
         """The numbers of a mergeable metric over the loader, the same in every process."""
         metric.reset()
-        get_predictions, update = self.model.get_predictions, metric.update
-        device = self.strategy.device
+        predict, update = self._predict, metric.update
 
         def visit(batch: Any) -> None:
-            predicted, true, _ = get_predictions(batch, device)
+            predicted, true, _ = predict(batch)
             update(true, predicted)
 
         self._visit(loader, name, visit)
@@ -232,10 +240,6 @@ class Evaluator:
             for state in states or ():
                 metric.merge(state)
         return comm.broadcast_object(dict(metric.compute()) if comm.rank == 0 else {})
-
-    def _predict(self, batch: Any) -> tuple[Any, Any, Any]:
-        predicted: tuple[Any, Any, Any] = self.model.get_predictions(batch, self.strategy.device)
-        return predicted
 
     def _batches(self, loader: Iterable[Any], name: str) -> Batches:
         comm = self.strategy.comm
@@ -265,8 +269,11 @@ class Evaluator:
         try:
             with self._evaluating(), closing(batches.epoch(0)) as read:
                 for batch in read:
-                    with strategy.forward():
+                    if self._is_bare:
                         visit(batch)
+                    else:
+                        with strategy.forward():
+                            visit(batch)
                     count += 1
                 for _ in range(strategy.eval_rounds(count) - count):
                     with strategy.forward():  # another process needs us in its forward

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tt_loop.data import Batches, empty_message
+from tt_loop.data import Batches, empty_message, tensors_in
 from tt_loop.errors import EmptyLoaderError
 from tt_loop.evaluation import kept_modes, split_loss
 from tt_loop.losses import LossRecord
@@ -25,7 +25,7 @@ from tt_loop.model import bound_loss
 from tt_loop.nonfinite import NonFiniteGuard
 from tt_loop.progress import make_progress
 from tt_loop.protocols import RunInfo, Strategy, Tree
-from tt_loop.rng import rng_state, set_rng_state
+from tt_loop.rng import preserved_host_rng, rng_state, set_rng_state
 from tt_loop.settings import ENDLESS
 from tt_loop.state import parameter_names
 from tt_loop.update import Updates
@@ -88,13 +88,15 @@ class Fit:
     def run(self) -> None:
         """Train until the number of epochs or iterations is reached or the loop is stopped."""
         loop, main = self.loop, self.rank == 0
-        progress = make_progress(loop.progress, self._batches_left(), shown=main)
+        with preserved_host_rng():  # a display's library may draw when it is imported
+            progress = make_progress(loop.progress, self._batches_left(), shown=main)
         with kept_modes(self.model), progress as self.progress:
             loop.measured.open(self._run_info(), main=main)
             status = "completed"
             try:
                 self._train()
             except BaseException as error:
+                _explain(error, loop.batch, self.strategy.device)
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 loop.measured.event("exception", {"type": type(error).__name__, "text": str(error)})
                 loop.callbacks_handler.execute_on_exception(error)
@@ -424,6 +426,16 @@ class Fit:
         self.updates.window = position["window"]
         self.updates.load_state_dict(own["window"], self.names)
         self.began_epoch, self.loader_position = own["began_epoch"], own["loader"]
+
+
+def _explain(error: BaseException, batch: Any, device: torch.device) -> None:
+    """Add to torch's error about devices where the batch is."""
+    devices = {str(tensor.device) for tensor in tensors_in(batch)}
+    if isinstance(error, RuntimeError) and "device" in str(error) and devices - {str(device)}:
+        error.add_note(
+            f"The model is on {device}, the batch on {', '.join(sorted(devices))}: have get_loss "
+            "move it, with tt_loop.to_device(batch_data, device)."
+        )
 
 
 def _is_bare(strategy: Strategy, model: nn.Module) -> bool:

@@ -23,9 +23,6 @@ class LateFlags:
     def __init__(self) -> None:
         self._waiting: deque[tuple[Tensor, Any, Any]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def add(self, flag: Tensor, about: Any) -> None:
         """Send for a 0-dimensional flag."""
         here, event = flag, None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,7 +38,7 @@ from tt_loop.plugins import find_precision, find_strategy, make_launcher, make_p
 from tt_loop.prediction_store import ModelPredictionStore
 from tt_loop.progress import ProgressKind, check_progress
 from tt_loop.protocols import Recorder, StepReport, Strategy, Tree
-from tt_loop.rng import seed_process, set_rng_state
+from tt_loop.rng import preserved_rng, seed_process, set_rng_state
 from tt_loop.schedulers.basic import AbstractScheduler
 from tt_loop.settings import ENDLESS, FitSettings, seconds_of
 from tt_loop.state import capture, check_processes, restore
@@ -93,6 +92,8 @@ class TrainLoop(LoopEvaluation):
         MissingPackageError: For a mode whose package is not installed.
 
     Attributes:
+        model: The module that is trained, without what wraps it.
+        trainable: The same, with the methods of `TTModel`.
         epoch: Number of the present epoch, from 0.
         epochs_done: How many epochs are behind.
         iteration: Number of the present batch in its epoch, from 0.
@@ -130,7 +131,7 @@ class TrainLoop(LoopEvaluation):
         progress: ProgressKind = True,
         nan_policy: NanPolicy | None = None,
     ) -> None:
-        self.model, self._trainable = as_trainable(model, criterion)
+        self.model, self.trainable = as_trainable(model, criterion)
         self.train_loader: Any = checked_loader(train_loader, "training")
         self.validation_loader = checked_loader(validation_loader, "validation")
         self.test_loader = checked_loader(test_loader, "test")
@@ -327,7 +328,7 @@ class TrainLoop(LoopEvaluation):
 
     def _prepare(self, strategy: Strategy) -> None:
         pending = self.pending
-        self._prepared = strategy.prepare(self._trainable, self.optimizers)
+        self._prepared = strategy.prepare(self.trainable, self.optimizers)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(strategy.device)
         self._strategy, self.device = strategy, strategy.device
@@ -400,11 +401,12 @@ class TrainLoop(LoopEvaluation):
         Shapes are those of the training loader's first batch, where the model takes all of it but
         its last element.
         """
-        batch = None
-        if self.train_loader is not None and iter(self.train_loader) is not self.train_loader:
-            batch = next(itertools.islice(self.train_loader, 1), None)
-        inputs = tuple(batch[:-1]) if isinstance(batch, list | tuple) else None
-        return summary(self.model, inputs, depth=depth)
+        loader, batch = self.train_loader, None
+        with preserved_rng(self.device):
+            if loader is not None and not isinstance(loader, Iterator):
+                batch = next(iter(loader), None)
+            inputs = tuple(batch[:-1]) if isinstance(batch, list | tuple) else None
+            return summary(self.model, inputs, depth=depth)
 
     # State
 

@@ -25,6 +25,7 @@ __all__ = [
     "TTModel",
     "as_trainable",
     "bound_loss",
+    "bound_predictions",
 ]
 
 Criterion = Callable[..., Tensor]
@@ -188,8 +189,25 @@ class _PlainModel(TTModel):
         return loss_of
 
     def get_predictions(self, batch_data: Any, device: torch.device) -> tuple[Any, Any, Any]:
-        *inputs, target = to_device(batch_data, device)
-        return self.model(*inputs), target, {}
+        return self.bound_predictions(device)(batch_data)
+
+    def bound_predictions(self, device: torch.device) -> Callable[[Any], tuple[Any, Any, Any]]:
+        """`get_predictions` without the lookups that a module makes at every access."""
+        model = self.model
+
+        def predictions_of(batch: Any) -> tuple[Any, Any, Any]:
+            *inputs, target = to_device(batch, device)
+            return model(*inputs), target, None
+
+        return predictions_of
+
+
+def bound_predictions(model: Any, device: torch.device) -> Callable[[Any], tuple[Any, Any, Any]]:
+    """The predictions of a batch, for an evaluation's step."""
+    if type(model) is _PlainModel:  # not wrapped for several devices
+        return model.bound_predictions(device)
+    get_predictions = model.get_predictions
+    return lambda batch: get_predictions(batch, device)
 
 
 def bound_loss(model: Any, criterion: Any, device: torch.device) -> Callable[[Any], Any]:

@@ -55,10 +55,8 @@ class MultiLoss(MutableMapping[str, Tensor]):
                 got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
                 msg = f"Each loss of a MultiLoss must be a scalar tensor; {name!r} is {got}."
                 raise LoopTypeError(msg)
-        if loss_optimizer_map is not None and set(loss_dict) - set(loss_optimizer_map):
-            missing = sorted(set(loss_dict) - set(loss_optimizer_map))
-            msg = f"loss_optimizer_map must name the optimizer of every loss; it lacks {missing}."
-            raise LoopValueError(msg)
+        if loss_optimizer_map is not None:
+            _check_mapped(loss_dict, loss_optimizer_map)
         self.loss_dict = {name: loss.reshape(()) for name, loss in loss_dict.items()}
         self.loss_optimizer_map = None if loss_optimizer_map is None else dict(loss_optimizer_map)
         self.retain_graph_until_last = retain_graph_until_last
@@ -70,6 +68,7 @@ class MultiLoss(MutableMapping[str, Tensor]):
             LoopValueError: When there is no such optimizer, or the map has to say which.
         """
         if self.loss_optimizer_map is not None:
+            _check_mapped([name], self.loss_optimizer_map)
             number = self.loss_optimizer_map[name]
         else:
             number = 0 if optimizers == 1 else list(self.loss_dict).index(name)
@@ -88,6 +87,9 @@ class MultiLoss(MutableMapping[str, Tensor]):
         self, optimizer_idx: int = 0, iteration: int | None = None, amp_grad_scaler: Any = None
     ) -> None:
         """Differentiate the losses of one optimizer, in a loop written by hand.
+
+        Every parameter that they depend on gets gradients; a `TrainLoop` gives them to those of
+        the optimizer only.
 
         Args:
             optimizer_idx: Number of the optimizer; there are as many as the losses name.
@@ -136,6 +138,8 @@ class MultiLoss(MutableMapping[str, Tensor]):
 
     def __mul__(self, factor: Any) -> MultiLoss:
         return self._each(lambda loss: loss * factor)
+
+    __rmul__ = __mul__
 
     def detach(self) -> MultiLoss:
         """The losses without their graphs."""
@@ -264,3 +268,10 @@ class MultiOptimizer:
             raise LoopValueError(msg)
         for optimizer, state in zip(self.optimizer_list, state_dict_list, strict=True):
             optimizer.load_state_dict(dict(state))
+
+
+def _check_mapped(names: Iterable[str], loss_optimizer_map: Mapping[str, int]) -> None:
+    missing = sorted(set(names) - set(loss_optimizer_map))
+    if missing:
+        msg = f"loss_optimizer_map must name the optimizer of every loss; it lacks {missing}."
+        raise LoopValueError(msg)

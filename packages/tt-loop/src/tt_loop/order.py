@@ -120,11 +120,10 @@ class EvaluationOrder:
     def __len__(self) -> int:
         return -(-len(self.part) // self.batch_size)
 
-    def indices(self, device: torch.device = _CPU) -> Iterator[Tensor]:
-        """Indices of this process's samples, batch by batch, on a device."""
-        part = torch.arange(self.part.start, self.part.stop, device=device)
-        for start in range(0, len(part), self.batch_size):
-            yield part[start : start + self.batch_size]
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """First index of each batch, and the one after its last."""
+        for start in range(self.part.start, self.part.stop, self.batch_size):
+            yield start, min(start + self.batch_size, self.part.stop)
 
     def samples_of(self, batch: int) -> list[int]:
         """Indices of the samples of one batch."""

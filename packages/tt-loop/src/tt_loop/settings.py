@@ -87,7 +87,8 @@ def _parsed(text: str) -> float:
     parts = text.split(":")
     try:
         numbers = [float(part) for part in reversed(parts)]
-        return sum(number * unit for number, unit in zip(numbers, _UNITS, strict=False))
+        units = _UNITS[: len(numbers)]
+        return sum(number * unit for number, unit in zip(numbers, units, strict=True))
     except ValueError as error:
         msg = f"max_time as a text must be like '1:30:00' (hours, minutes, seconds), got {text!r}."
         raise LoopValueError(msg) from error

@@ -3,25 +3,23 @@
 Augmentation draws from the global generators of Python, NumPy and torch. Here these are seeded
 before each sample by ``(seed, epoch, index)`` and put back after the batch: a sample is the same
 whichever worker reads it, whatever was read before, and training's own generators never notice.
-Seeding takes about 25 microseconds a sample, so it is done only for data sets that draw: whether
+Seeding takes about ten microseconds a sample, so it is done only for data sets that draw: whether
 one does is watched at every batch.
 
 A generator that a data set holds itself (``numpy.random.default_rng()``) is not seen from outside;
-have such a data set draw from the global ones.
+have such a data set draw from the global ones. A data set that reads whole batches in a way of its
+own (``__getitems__``) is seeded once a batch, by the batch's first index.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
+from tt_loop.draws import Generators
 from tt_loop.order import Draw
 from tt_loop.rng import preserved_host_rng
 from tt_loop.seeds import mixed_seed, seed_host
@@ -30,7 +28,7 @@ __all__ = ["SeededSource", "as_collated"]
 
 _COLLATING = 1
 
-_OWN = {"_dataset", "_collate", "_seed", "_draws", "_checked"}
+_OWN = {"_dataset", "_collate", "_seed", "_whole", "_draws", "_checked"}
 
 
 class SeededSource(Dataset[Any]):
@@ -47,6 +45,7 @@ class SeededSource(Dataset[Any]):
     def __init__(self, dataset: Any, collate: Callable[[Any], Any], seed: int | None) -> None:
         self._dataset, self._collate = dataset, collate
         self._seed = 0 if seed is None else seed
+        self._whole = _reads_whole(dataset)
         self._draws = True  # until a batch has shown that it does not
         self._checked = False
 
@@ -67,9 +66,9 @@ class SeededSource(Dataset[Any]):
     def __getitems__(self, draw: Draw) -> Any:
         """The batch of these samples."""
         if not self._draws:
-            before = _Generators()
-            batch = self._collate(_read(self._dataset, draw.indices))
-            if before.unchanged():
+            before = Generators.now()
+            batch = self._collate(self._read(draw.indices))
+            if Generators.now() == before:
                 return batch
             before.restore()
             self._draws = True
@@ -80,19 +79,31 @@ class SeededSource(Dataset[Any]):
         """Read with seeds; the first batch of all shows whether they are needed."""
         watch = _Watch(active=not self._checked)
         samples: Any = []
-        for index in draw.indices:
-            with watch.seeded(mixed_seed(self._seed, draw.epoch, index)):
-                found = _read(self._dataset, [index])
-            if not isinstance(found, list):  # its own batched reading, which makes no list
-                with watch.seeded(mixed_seed(self._seed, draw.epoch, draw.indices[0])):
-                    samples = _read(self._dataset, draw.indices)
-                break
-            samples += found
+        if self._whole:
+            with watch.seeded(mixed_seed(self._seed, draw.epoch, draw.indices[0])):
+                samples = self._read(draw.indices)
+        else:
+            for index in draw.indices:
+                with watch.seeded(mixed_seed(self._seed, draw.epoch, index)):
+                    samples += self._read([index])
         with watch.seeded(mixed_seed(self._seed, draw.epoch, draw.indices[0], _COLLATING)):
             batch = self._collate(samples)
         if not self._checked:
             self._draws, self._checked = watch.drew, True
         return batch
+
+    def _read(self, indices: Sequence[int]) -> Any:
+        """Samples of the data set; an error tells which of them it came from."""
+        if self._whole:
+            return self._dataset.__getitems__(indices)
+        samples = []
+        for index in indices:
+            try:
+                samples.append(self._dataset[index])
+            except Exception as error:
+                error.add_note(f"Raised by the data set's sample {index}.")
+                raise
+        return samples
 
 
 class _Watch:
@@ -105,9 +116,9 @@ class _Watch:
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         seed_host(seed)
-        before = _Generators() if self.active else None
+        before = Generators.now() if self.active else None
         yield
-        self.drew = self.drew or (before is not None and not before.unchanged())
+        self.drew = self.drew or (before is not None and Generators.now() != before)
 
 
 def as_collated(batch: Any) -> Any:
@@ -115,40 +126,8 @@ def as_collated(batch: Any) -> Any:
     return batch
 
 
-def _read(dataset: Any, indices: Sequence[int]) -> Any:
-    """Samples of a data set; an error tells which of them it came from."""
-    whole = getattr(dataset, "__getitems__", None)
-    if whole is not None:
-        return whole(indices)
-    samples = []
-    for index in indices:
-        try:
-            samples.append(dataset[index])
-        except Exception as error:
-            error.add_note(f"Raised by the data set's sample {index}.")
-            raise
-    return samples
-
-
-class _Generators:
-    """States of the three global generators."""
-
-    def __init__(self) -> None:
-        self.python = random.getstate()
-        self.numpy: Any = np.random.get_state()
-        self.torch: Tensor = torch.default_generator.get_state()
-
-    def unchanged(self) -> bool:
-        """Nothing has been drawn since."""
-        now = _Generators()
-        return (
-            self.numpy[2:] == now.numpy[2:]
-            and self.python == now.python
-            and torch.equal(self.torch, now.torch)
-            and np.array_equal(self.numpy[1], now.numpy[1])
-        )
-
-    def restore(self) -> None:
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)
-        torch.default_generator.set_state(self.torch)
+def _reads_whole(dataset: Any) -> bool:
+    """Whether a data set reads batches in a way of its own; torch's `Subset` only passes it on."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return callable(getattr(dataset, "__getitems__", None))

@@ -106,7 +106,7 @@ class TensorLoader:
         self._draws_base_seed = not self._persistent
         if self.shuffle:
             return self._shuffled()
-        return self._in_order() if self.rows is not None or self.pin_memory else self._slices()
+        return self._in_order()
 
     def _batch(self, tensors: list[Tensor]) -> Any:
         return tensors if self._names is None else dict(zip(self._names, tensors, strict=True))
@@ -124,15 +124,16 @@ class TensorLoader:
         if full < self.samples and not self.drop_last:
             yield self.take(order[full:])
 
-    def _in_order(self) -> Iterator[Any]:
-        order = torch.arange(self.samples, device=self.device)
-        for start, stop in self._bounds():
-            yield self.take(order[start:stop])
+    def span(self, start: int, stop: int) -> Any:
+        """One batch: the samples of these numbers, in order, quicker than by `take`."""
+        if self.rows is not None or self.pin_memory:
+            return self.take(torch.arange(start, stop, device=self.device))
+        # As quick as a view, and safe to change.
+        return self._batch([t.narrow_copy(0, start, stop - start) for t in self.tensors])
 
-    def _slices(self) -> Iterator[Any]:
-        """The tensors' own order: narrow_copy is as quick as a view and safe to change."""
+    def _in_order(self) -> Iterator[Any]:
         for start, stop in self._bounds():
-            yield self._batch([t.narrow_copy(0, start, stop - start) for t in self.tensors])
+            yield self.span(start, stop)
 
     def _bounds(self) -> Iterator[tuple[int, int]]:
         for start in range(0, len(self) * self.batch_size, self.batch_size):

@@ -9,23 +9,39 @@ Subclass a kit in your tests and give it what it asks for::
 
 from __future__ import annotations
 
+import copy
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from tt_loop.callbacks.base import Callback
+from tt_loop.loop import TrainLoop
 from tt_loop.model import TTBasicModel
-from tt_loop.protocols import Metric, Precision, Recorder, RunInfo, Strategy
+from tt_loop.protocols import (
+    Metric,
+    Precision,
+    PredictionSink,
+    Recorder,
+    RunInfo,
+    Strategy,
+    Tree,
+)
 
 __all__ = [
+    "CallbackContract",
     "MetricContract",
     "PrecisionContract",
+    "PredictionSinkContract",
     "RecorderContract",
     "StrategyContract",
     "TinyModel",
+    "tiny_loader",
+    "tiny_loop",
 ]
 
 
@@ -42,6 +58,138 @@ class TinyModel(TTBasicModel):
     def forward(self, x: torch.Tensor) -> Any:
         """Class scores."""
         return self.layer(x)
+
+
+def tiny_loader(samples: int = 26, batch_size: int = 4, **options: Any) -> DataLoader[Any]:
+    """A shuffling loader of the data that `TinyModel` learns; its last batch is not full."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(samples, 4, generator=generator)
+    data = TensorDataset(x, x[:, :3].argmax(dim=1))
+    return DataLoader(data, batch_size, **{"shuffle": True, **options})
+
+
+def tiny_loop(**options: Any) -> TrainLoop:
+    """A loop over `TinyModel` and `tiny_loader` with momentum, validation and a fixed seed."""
+    model = TinyModel()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    validation = tiny_loader(samples=9, shuffle=False)
+    settings = {"seed": 0, "progress": False, **options}
+    return TrainLoop(
+        model, tiny_loader(), validation, None, optimizer, nn.CrossEntropyLoss(), **settings
+    )
+
+
+class _Cut(Exception):  # noqa: N818  # it ends a run that is to be gone on from
+    pass
+
+
+class _CutAfter(Callback):
+    """Copies the loop's state after some batches and ends the run."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__("cut", execution_order=1000)
+        self.batches = batches
+        self.state: Tree = {}
+
+    def on_batch_end(self) -> None:
+        if self.train_loop_obj.total_iteration_idx + 1 == self.batches:
+            self.state = copy.deepcopy(self.train_loop_obj.state_dict())
+            raise _Cut
+
+
+class CallbackContract(ABC):
+    """What every `Callback` does: it keeps its hands off what is not its own, and can be resumed.
+
+    Attributes:
+        changes_weights: Set it for a callback that is meant to change what is trained.
+        changes_history: Set it for one whose entries in the history depend on the clock.
+    """
+
+    changes_weights = False
+    changes_history = False
+
+    @abstractmethod
+    def make_callback(self) -> Callback:
+        """A new callback, always the same."""
+
+    def _trained(self, *callbacks: Callback) -> TrainLoop:
+        loop = tiny_loop()
+        loop.fit(num_epochs=2, callbacks=callbacks)
+        return loop
+
+    def _weights(self, loop: TrainLoop) -> torch.Tensor:
+        return nn.utils.parameters_to_vector(loop.model.parameters())
+
+    def test_a_loop_takes_it_once(self) -> None:
+        """Given twice, it runs once; all its hooks are known."""
+        callback, loop = self.make_callback(), tiny_loop()
+        loop.fit(num_epochs=1, callbacks=[callback, callback])
+        assert loop.callbacks.count(callback) == 1
+        assert callback.train_loop_obj is loop
+
+    def test_it_leaves_the_weights_alone(self) -> None:
+        """Training with it ends with the same bits."""
+        if not self.changes_weights:
+            without, with_it = self._trained(), self._trained(self.make_callback())
+            assert torch.equal(self._weights(without), self._weights(with_it))
+
+    def test_a_run_can_be_cut_and_gone_on_from(self) -> None:
+        """After any batch; weights and history are those of the whole run."""
+        whole = self._trained(self.make_callback())
+        for batches in (1, 5, 7, 9):
+            cut = _CutAfter(batches)
+            try:
+                self._trained(self.make_callback(), cut)
+            except _Cut:
+                resumed = tiny_loop()
+                resumed.load_state_dict(cut.state)
+                resumed.fit(num_epochs=2, callbacks=[self.make_callback()])
+                assert torch.equal(self._weights(whole), self._weights(resumed)), batches
+                histories = [loop.train_history.state_dict() for loop in (whole, resumed)]
+                assert self.changes_history or histories[0] == histories[1], batches
+
+    def test_its_state_is_plain(self) -> None:
+        """Nested dicts, lists and tuples of tensors, numbers, strings, booleans and None."""
+        callback = self.make_callback()
+        self._trained(callback)
+        _check_plain(callback.state_dict())
+
+    def test_it_goes_to_other_processes(self) -> None:
+        """It can be pickled before it joins a loop."""
+        assert pickle.loads(pickle.dumps(self.make_callback())) is not None
+
+
+def _check_plain(value: Any) -> None:
+    if isinstance(value, Mapping):
+        assert all(type(key) in (str, int) for key in value), f"keys must be text: {list(value)}"
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_plain(item)
+    else:
+        assert value is None or isinstance(value, torch.Tensor | int | float | str), value
+
+
+class PredictionSinkContract(ABC):
+    """What every `PredictionSink` does."""
+
+    @abstractmethod
+    def make_sink(self) -> PredictionSink:
+        """A sink without data."""
+
+    @abstractmethod
+    def ids_in(self, sink: PredictionSink) -> Sequence[int]:
+        """The samples' numbers that a closed sink has."""
+
+    def test_fits_the_protocol(self) -> None:
+        """It has the methods of `PredictionSink`."""
+        assert isinstance(self.make_sink(), PredictionSink)
+
+    def test_takes_every_sample_of_a_loop(self) -> None:
+        """In the data set's order."""
+        sink, loop = self.make_sink(), tiny_loop()
+        loop.predict_to(sink, loop.loader("train"))
+        assert list(self.ids_in(sink)) == list(range(26))
 
 
 def _tiny_batch() -> list[torch.Tensor]:

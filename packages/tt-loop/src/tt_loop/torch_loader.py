@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,19 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
 
-__all__ = ["collates_by_default", "draws_each_once", "rows_of"]
+__all__ = ["apart", "collates_by_default", "draws_each_once", "rows_of"]
+
+
+def apart(loader: Any) -> Any:
+    """A loader like this one that can be iterated while this one is.
+
+    The workers of a `DataLoader` that are to persist serve one iteration at a time.
+    """
+    if not (isinstance(loader, DataLoader) and loader.persistent_workers):
+        return loader
+    twin = copy.copy(loader)
+    twin._iterator = None
+    return twin
 
 
 def draws_each_once(loader: DataLoader[Any]) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.gradients import parameters_of
+from tt_loop.gradients import forget_gradients, parameters_of
 from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
 from tt_loop.protocols import StepReport, Strategy, Tree
 
@@ -43,12 +43,14 @@ class Updates:
         self.weighted = self.together or loop.grad_accumulation > 1
         self.window = 0
         self.weight: Any = 0
+        self.weights: dict[int, Any] = {}
         self.agreed_stop: Tensor | None = None
         self.require_finite = loop.nan_policy is not None
+        self._holds = loop.nan_policy == "stop"
         self._backward = strategy.backward
         self._several = isinstance(loop.optimizer, MultiOptimizer)
         self._parameters = [parameters_of(optimizer) for optimizer in self.optimizers]
-        self._with_loss: set[int] | None = None  # the optimizers that a MultiLoss had losses for
+        self._stopped: Tensor | None = None  # NaN once a step was left out for good, else 1
         self.resolve_hooks()
 
     def resolve_hooks(self) -> None:
@@ -72,7 +74,7 @@ class Updates:
         elif loss.requires_grad:
             if self._several:
                 self._note(filter(self._is_due, range(len(self.optimizers))), share)
-            self.strategy.backward(loss)
+            self._backward(loss)
         else:
             raise LoopTypeError(_no_gradient("The loss"))
 
@@ -95,7 +97,7 @@ class Updates:
             if not (loss.requires_grad and trained):
                 raise LoopTypeError(_no_gradient(f"The loss of optimizer {number}"))
             keep = losses.retain_graph_until_last and left < 0
-            self.strategy.backward(loss, inputs=trained, retain_graph=keep)
+            self._backward(loss, inputs=trained, retain_graph=keep)
 
     def _is_due(self, number: int) -> bool:
         return not self._several or self.loop.optimizer.is_due(number, self.loop.updates_done)
@@ -111,7 +113,7 @@ class Updates:
             reports = [self._step_one(number, scale) for number in range(len(self.optimizers))]
         else:
             reports = [self._apply(0, scale)]
-        if self.loop.nan_policy == "stop":
+        if self._holds:
             self._hold(reports)
         self.weights, self.window, self.weight = {}, 0, 0
         self.loop.updates_done += 1
@@ -123,7 +125,7 @@ class Updates:
     def _step_one(self, number: int, scale: Tensor | float | None) -> StepReport | None:
         """Step with one of several optimizers, if it takes part."""
         if number not in self.weights:
-            self.optimizers[number].zero_grad()  # a plain loss gave some to all
+            forget_gradients(self.optimizers[number])  # a plain loss gave some to all
             return None
         if self.weighted and not self.together:
             scale = _inverse(self.weights[number])

@@ -79,7 +79,7 @@ def trial(loop: TrainLoop, loader: Any, num_iterations: int, callbacks: Sequence
 
     bounds = [copy.copy(each) for each in loop.callbacks if isinstance(each, GradValueClip)]
     other = TrainLoop(
-        loop._trainable,
+        loop.trainable,
         loader,
         None,
         None,
@@ -105,7 +105,7 @@ def untouched(loop: TrainLoop) -> Iterator[None]:
     so that they take no memory of an accelerator.
     """
     loop.ready()  # moves the model to its device, as any fit would
-    modules = [loop._trainable]
+    modules = [loop.trainable]
     if isinstance(loop.criterion, nn.Module):
         modules.append(loop.criterion)
     restores = [_module_state(module) for module in modules]

@@ -1,4 +1,4 @@
-"""Save the loop's state after epochs."""
+"""Save the loop's state after epochs and inside them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_FAILURES = 3
 
 
 class Checkpoint(Callback):
-    """Save the loop's state in a `CheckpointStore` after every n epochs.
+    """Save the loop's state in a `CheckpointStore` after every n epochs, and every n batches.
 
     It runs after everything that measures, so a checkpoint is kept together with the metric values
     of its own epoch.
@@ -24,17 +24,28 @@ class Checkpoint(Callback):
     Args:
         store: Where states are kept.
         every_epochs: Save after every so many epochs.
+        every_batches: Save after every so many batches, too; ``None`` does not. A fit goes on from
+            inside an epoch to the same bits.
     """
 
-    def __init__(self, store: CheckpointStore, every_epochs: int = 1) -> None:
+    def __init__(
+        self, store: CheckpointStore, every_epochs: int = 1, *, every_batches: int | None = None
+    ) -> None:
         super().__init__("Checkpoint", execution_order=100)
-        if every_epochs < 1:
-            msg = f"every_epochs must be at least 1, got {every_epochs}."
-            raise LoopValueError(msg)
+        for name, every in (("every_epochs", every_epochs), ("every_batches", every_batches)):
+            if every is not None and every < 1:
+                msg = f"{name} must be at least 1, got {every}."
+                raise LoopValueError(msg)
         self.store = store
-        self.every_epochs = every_epochs
+        self.every_epochs, self.every_batches = every_epochs, every_batches
         self._ticket: Ticket | None = None
         self._failures = 0
+
+    def on_batch_end(self) -> None:
+        """Save, if it is this batch's turn."""
+        every = self.every_batches
+        if every is not None and (self.train_loop_obj.total_iteration_idx + 1) % every == 0:
+            self.save()
 
     def on_epoch_end(self) -> None:
         """Save, if it is this epoch's turn."""

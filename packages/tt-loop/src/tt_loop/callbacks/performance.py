@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,8 @@ __all__ = [
     "evaluate_package",
     "evaluate_whole",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 class Evaluated(NamedTuple):
@@ -120,13 +123,20 @@ class ModelPerformanceEvaluation(Callback):
         if self.on_each_epoch and self.train_loop_obj.epochs_done % self.eval_frequency == 0:
             self._evaluate("")
 
+    def on_validation_inside_epoch(self) -> None:
+        """Evaluate on the validation set, together with its loss."""
+        if self.on_each_epoch:
+            self._evaluate("", inside_epoch=True)
+
     def on_train_end(self) -> None:
         """Evaluate the trained model."""
         self._evaluate("train_end_")
 
-    def _evaluate(self, prefix: str) -> None:
+    def _evaluate(self, prefix: str, *, inside_epoch: bool = False) -> None:
         loop = self.train_loop_obj
         for part, short in self.parts:
+            if inside_epoch and part != "validation":
+                continue
             results = evaluate_package(loop, self.result_package, part, self.args)
             for name, value in _flat(results).items():
                 loop.insert_metric_result_into_history(f"{prefix}{short}_{name}", value)
@@ -137,30 +147,64 @@ class ModelPerformancePrintReport(Callback):
 
     Args:
         metrics: Names in the history, such as ``'val_loss'`` and ``'val_Accuracy'``.
+        on_each_epoch: Show them after epochs; otherwise they are only logged at the end.
+        report_frequency: Show them after every so many epochs, and the losses after the others.
         strict_metric_reporting: Raise when a metric is not measured in an epoch.
+        list_tracked_metrics: Log the names of all metrics that there are.
     """
 
-    def __init__(self, metrics: Sequence[str], strict_metric_reporting: bool = True) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        on_each_epoch: bool = True,
+        report_frequency: int | None = None,
+        strict_metric_reporting: bool = True,
+        list_tracked_metrics: bool = False,
+    ) -> None:
         super().__init__("Model performance report", execution_order=97)
         if isinstance(metrics, str) or not metrics:
             msg = f"metrics must be a list of at least one name, got {metrics!r}."
             raise LoopValueError(msg)
+        if report_frequency is not None and report_frequency < 1:
+            msg = f"report_frequency must be at least 1, got {report_frequency}."
+            raise LoopValueError(msg)
         self.metrics = list(metrics)
+        self.on_each_epoch = on_each_epoch
+        self.report_frequency = report_frequency or 1
         self.strict_metric_reporting = strict_metric_reporting
-
-    def on_train_loop_registration(self) -> None:
-        """Choose what the line shows."""
-        self.train_loop_obj.reported_metrics = self.metrics
+        self.list_tracked_metrics = list_tracked_metrics
 
     def on_epoch_end(self) -> None:
-        """Look whether the metrics are there."""
+        """Choose what the epoch's line shows, and look whether it is there."""
+        loop = self.train_loop_obj
+        turn = self.on_each_epoch and loop.epochs_done % self.report_frequency == 0
+        loop.reported_metrics = self.metrics if turn else None
+        if turn:
+            self._check(f"after epoch {loop.epoch}")
+
+    def on_train_end(self) -> None:
+        """Log what was measured at the end."""
+        history = self.train_loop_obj.train_history
+        if not self.on_each_epoch:
+            self._check("at the end")
+        values = {name: history[name][-1] for name in self._at_the_end() if name in history}
+        if values and self.train_loop_obj.is_main_process():
+            _log.info("at the end: %s", values)
+
+    def _at_the_end(self) -> list[str]:
+        own = [] if self.on_each_epoch else self.metrics
+        return [*own, *(f"train_end_{name}" for name in self.metrics)]
+
+    def _check(self, when: str) -> None:
         loop = self.train_loop_obj
         history = loop.train_history
+        if self.list_tracked_metrics and loop.is_main_process():
+            _log.info("metrics %s: %s", when, sorted(history))
         missing = [name for name in self.metrics if name not in history]
         later = loop.callbacks_handler.may_measure_later()
         if missing and self.strict_metric_reporting and not later:
             msg = (
-                f"The report shows {missing}, which the history does not have; it has "
+                f"The report shows {missing}, which the history does not have {when}; it has "
                 f"{sorted(history)}. Name some of these, add the evaluation that measures them, "
                 "or pass strict_metric_reporting=False."
             )

@@ -49,6 +49,8 @@ def restore_schedule(scheduler: LRScheduler, state: Tree) -> None:
         )
         raise LoopStateError(msg)
     scheduler.load_state_dict(_overlaid(scheduler.state_dict(), state["scheduler"]))
+    # The optimizer stepped before the state was saved: torch need not warn that it never did.
+    vars(scheduler.optimizer)["_opt_called"] = True
     for group, values in zip(groups, saved_groups, strict=True):
         group.update(_overlaid({key: group.get(key) for key in values}, values))
 
