@@ -269,7 +269,8 @@ def test_elements_that_are_not_finite_are_left_out() -> None:
     loop.epoch = loop.total_iteration_idx = loop.iteration = 0
     loop.message_service = SimpleNamespace(write_message=lambda *_: None)
     loop.num_iterations = 0
-    loop.fit_under_way = SimpleNamespace(batches=SimpleNamespace(sized=1))
+    batches = SimpleNamespace(sized=1)
+    loop.fit_under_way = SimpleNamespace(data=SimpleNamespace(batches=batches))
     loop.fit_began = {"total_iteration_idx": -1}
     plot = GradDistributionPlot(lambda model: [model], output=kept)
     plot.register_train_loop_object(loop)

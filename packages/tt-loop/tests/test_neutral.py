@@ -194,6 +194,16 @@ def test_the_digest_notices_an_observer_that_draws() -> None:
     assert trained(LOADERS["driven"](), [meddle]) != trained(LOADERS["driven"]())
 
 
+def test_a_stream_of_predictions_draws_what_predicting_at_once_draws() -> None:
+    model = nn.Linear(6, 2)
+    loop = TrainLoop(model, None, None, None, None, nn.CrossEntropyLoss())
+    loader = randomly_sampled()
+    whole = loop.predict_with_model(loader)[0]
+    streamed = torch.cat([found.y_pred for found in loop.predict_batches(loader)])
+    assert torch.equal(whole, streamed)
+    assert len({*whole[:, 0].tolist()}) == SAMPLES
+
+
 def test_a_summary_before_training_changes_nothing() -> None:
     class First(Callback):
         def on_train_loop_registration(self) -> None:

@@ -103,7 +103,13 @@ def test_nested_values_come_back_as_they_were_nested(sink_of, tmp_path) -> None:
 def test_texts_and_plain_python_values_come_back(sink_of, tmp_path) -> None:
     names = ["", "naïve", "\0end\n", "漢字 🙂", "\ud800"]
     spans = [[], [[1, 2]], {"text": None, "at": [0.1, True]}, None, [float("inf"), 10**30]]
-    numbers = {"flag": [True, False], "count": [1, -(2**62)], "score": [0.1, 2], "none": [1, None]}
+    numbers = {
+        "flag": [True, False],
+        "count": [1, -(2**62)],
+        "score": [0.1, 2],
+        "none": [1, None],
+        "exact": [0.5, 2**53 + 1],
+    }
     found = written(
         sink_of(tmp_path / "out"),
         [(5, {"names": names, "spans": spans}), (5, {"names": tuple(names), "spans": spans})],
@@ -305,6 +311,8 @@ def test_a_list_that_could_be_two_things_is_refused(sink_of, tmp_path) -> None:
     square = [torch.ones(2), torch.zeros(2)]
     with pytest.raises(LoopValueError, match=r"y_pred is a list of 2 for 2 samples.*tuple"):
         written(sink_of(tmp_path / "list"), [(2, {"y_pred": square})])
+    nulls = [{"a": None}, {"a": None}]
+    assert plain(written(sink_of(tmp_path / "nulls"), [(2, {"y_pred": nulls})])["y_pred"]) == nulls
     first, second = written(sink_of(tmp_path / "tuple"), [(2, {"y_pred": tuple(square)})])["y_pred"]
     assert (first.tolist(), second.tolist()) == ([1, 1], [0, 0])
     found = written(sink_of(tmp_path / "objects"), [(2, {"y_pred": _objects(square)})])["y_pred"]
@@ -386,6 +394,9 @@ def test_names_become_safe_and_stay_apart(sink_of, tmp_path) -> None:
     found = written(sink_of(tmp_path / "inner" / "out"), [(2, outputs)])
     assert plain(found) == plain(outputs)
     assert [path.name for path in tmp_path.iterdir()] == ["inner"]
+    written(MemmapSink(tmp_path / "folder"), [(2, outputs)])
+    names = [path.name.casefold() for path in (tmp_path / "folder").iterdir()]
+    assert len(names) == len(set(names)) == len(outputs) + 3  # ids, offsets and the manifest
 
 
 # Complete or not at all
@@ -448,6 +459,16 @@ def test_after_a_failure_nothing_is_kept_and_an_older_file_stays(tmp_path, caplo
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == before
     assert caplog.text.count("not kept, because predicting failed: KeyboardInterrupt") == 2
+
+
+def test_a_sink_made_before_an_error_is_handled_keeps_what_it_gets_then(sink_of, tmp_path) -> None:
+    sink = sink_of(tmp_path / "out")
+    try:
+        raise ArithmeticError
+    except ArithmeticError:
+        sink.write([0], {"x": np.zeros(1)})
+        sink.close()
+    assert len(read_predictions(tmp_path / "out").ids) == 1
 
 
 def test_a_with_block_that_fails_keeps_nothing(sink_of, tmp_path) -> None:
@@ -570,7 +591,11 @@ def test_a_known_number_of_samples_reserves_the_disk_and_is_checked(tmp_path) ->
         MemmapSink(tmp_path / "out", samples=3), [(2, {"x": np.ones(2)}), (1, {"x": np.ones(1)})]
     )
     assert found["x"].tolist() == [1, 1, 1]
-    assert (tmp_path / "out" / "x.npy").stat().st_size < 300
+    ragged = [(2, {"x": np.ones((2, 1000))}), (1, {"x": np.ones((1, 1))})]
+    written(MemmapSink(tmp_path / "ragged", samples=3), ragged)
+    header = (tmp_path / "out" / "x.npy").stat().st_size - 3 * 8
+    assert (tmp_path / "ragged" / "x.npy").stat().st_size == header + 2001 * 8
+    assert not (tmp_path / "ragged" / "x.shapes.npy").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "no manifest", "other format", "no array", "changed"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from tt_loop.api import (
     AbstractModelFeedDefinition,
@@ -462,9 +462,12 @@ class Told(Callback):
         self.hooks.append(("end", dataset_info))
 
 
+DRAWS = DataLoader(TensorDataset(X, Y), batch_size=4, sampler=SubsetRandomSampler(range(11)))
+
+
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("taken", [0, 1, 2, 3, 4])
-@pytest.mark.parametrize("data", [loader(), BATCHES], ids=["loader", "list"])
+@pytest.mark.parametrize("data", [loader(), BATCHES, DRAWS], ids=["loader", "list", "draws"])
 def test_a_stream_that_is_left_early_leaves_nothing_behind(grad, taken, data) -> None:
     model, told = Numbered(), Told()
     modes = [module.training for module in model.modules()]

@@ -79,8 +79,6 @@ class _TrackedTrainLoop(TrainLoop):
         self.experiment.upload()
         return model
 
-    __call__ = fit
-
     def _note_failure(self) -> None:
         """Finish the run if whoever recorded it is dead; the failure itself is what is told."""
         try:

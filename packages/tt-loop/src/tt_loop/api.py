@@ -31,6 +31,7 @@ from tt_loop.callbacks import (
     ModelPerformancePrintReport,
     ModelTrainHistoryOutput,
     Profiler,
+    TerminateOnNaN,
     ThresholdEarlyStopping,
     Throughput,
     ThroughputMonitor,
@@ -70,7 +71,10 @@ from tt_loop.model import (
     TTModel,
 )
 from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
+from tt_loop.prediction_reader import StoredPredictions, join_predictions, read_predictions
+from tt_loop.prediction_sinks import MemmapSink, NpzSink
 from tt_loop.prediction_store import ModelPredictionStore
+from tt_loop.predictor import PyTorchModelPredictor, ResultSaver
 from tt_loop.prefetch import Prefetched
 from tt_loop.progress import ProgressDisplay
 from tt_loop.protocols import (
@@ -161,6 +165,7 @@ __all__ = [
     "LoopStateError",
     "LoopTypeError",
     "LoopValueError",
+    "MemmapSink",
     "MemoryMonitor",
     "MessageHandling",
     "MessageService",
@@ -178,6 +183,7 @@ __all__ = [
     "MultiOptimizer",
     "MultiStepLRScheduler",
     "NonFiniteError",
+    "NpzSink",
     "PolynomialWithWarmupScheduler",
     "Precision",
     "Predicted",
@@ -185,19 +191,23 @@ __all__ = [
     "Prefetched",
     "Profiler",
     "ProgressDisplay",
+    "PyTorchModelPredictor",
     "Recorder",
     "ReduceLROnPlateauMetricScheduler",
     "ReduceLROnPlateauScheduler",
     "ResultPackage",
+    "ResultSaver",
     "RunInfo",
     "SingleDevice",
     "StepLRScheduler",
     "StepReport",
+    "StoredPredictions",
     "Strategy",
     "TTBasicModel",
     "TTBasicMultiGPUModel",
     "TTModel",
     "TensorLoader",
+    "TerminateOnNaN",
     "ThresholdEarlyStopping",
     "Throughput",
     "ThroughputMonitor",
@@ -213,8 +223,10 @@ __all__ = [
     "direction_of",
     "evaluate_package",
     "evaluate_whole",
+    "join_predictions",
     "keep_list_transf",
     "known_direction",
+    "read_predictions",
     "seed_everything",
     "summary",
     "to_device",

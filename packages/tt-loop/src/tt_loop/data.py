@@ -25,7 +25,7 @@ from tt_loop.protocols import Tree
 from tt_loop.seeds import mixed_seed
 from tt_loop.sources import SeededSource, as_collated
 from tt_loop.tensor_loader import TensorLoader, tensors_of
-from tt_loop.torch_loader import apart
+from tt_loop.torch_loader import apart, end_workers
 
 __all__ = [
     "Batches",
@@ -161,6 +161,8 @@ class Batches:
         self.name, self.loader, self._limit, self._repeat = name, loader, limit, repeat
         self._order: TrainOrder | EvaluationOrder | None = None
         self._tensors: TensorLoader | None = None
+        self._kept: list[Any] | None = None
+        self._iterator: Iterator[Any] | None = None
         self._read: Any = loader  # or a DataLoader of ours, with workers or page-locked memory
         self.nominal_weight = 1
         self._apart = seed is None  # an evaluation may come while the same loader trains
@@ -227,32 +229,47 @@ class Batches:
         stop = None if self._limit is None else self._limit - start
         next_one = start
         try:
-            for batch in itertools.islice(self._from(number, start), stop):
+            for batch in self._from(number, start, stop):
                 yield batch
                 next_one += 1
         except Exception as error:
             error.add_note(self._where(number, next_one))
             raise
+        finally:
+            end_workers(self._iterator)
+            self._iterator = None
 
-    def _from(self, number: int, start: int) -> Iterable[Any]:
+    def _from(self, number: int, start: int, stop: int | None) -> Iterable[Any]:
         if self._order is None:
-            return apart(self.loader) if self._apart else self.loader
-        read = self._driven(number, start)
+            return self._as_it_is(stop)
+        read = self._driven(number, start, stop)
         ahead = self._ahead
         return read if ahead is None else Prefetched(read, ahead.depth, device=ahead.device)
 
-    def _driven(self, number: int, start: int) -> Iterable[Any]:
+    def _as_it_is(self, stop: int | None) -> Iterable[Any]:
+        if not self._repeat:
+            loader = apart(self.loader) if self._apart else self.loader
+            return itertools.islice(self._iterator_of(loader), stop)
+        if self._kept is None:  # nobody knows how to have the same ones again
+            self._kept = [*itertools.islice(self._iterator_of(self.loader), stop)]
+        return self._kept
+
+    def _iterator_of(self, loader: Iterable[Any]) -> Iterator[Any]:
+        self._iterator = iter(loader)
+        return self._iterator
+
+    def _driven(self, number: int, start: int, stop: int | None) -> Iterable[Any]:
         assert self._order is not None  # noqa: S101  # the caller has looked
         self._order.epoch = number
         if isinstance(self._order, TrainOrder):
             self._order.start = start
         if self._tensors is not None:
-            return self._gathered(self._tensors)
+            return itertools.islice(self._gathered(self._tensors), stop)
         if self._read is self.loader:  # no workers: a DataLoader would only add its own time
-            return map(self._source.__getitems__, self._order)
+            return self._source.batches(itertools.islice(self._order, stop))
         seed = self._order.seed if isinstance(self._order, TrainOrder) else 0
         self._read.generator.manual_seed(mixed_seed(seed, number, _WORKERS))
-        return self._read  # type: ignore[no-any-return]  # a DataLoader
+        return itertools.islice(self._iterator_of(self._read), stop)
 
     def _gathered(self, tensors: TensorLoader) -> Iterable[Any]:
         if isinstance(self._order, EvaluationOrder):
@@ -265,6 +282,12 @@ class Batches:
         if self._order is None or batch >= len(self._order):
             return f"{text}."
         return f"{text}; its samples are {self._order.samples_of(batch)}."
+
+    def close(self) -> None:
+        """End workers that were to persist."""
+        if self._read is not self.loader:
+            end_workers(self._read._iterator, persistent=True)
+            self._read._iterator = None
 
     def samples_of(self, batch: int) -> list[int] | None:
         """Indices of the samples of a batch of the present epoch, where they are known."""

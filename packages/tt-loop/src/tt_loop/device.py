@@ -274,10 +274,11 @@ def _step_if(finite: Tensor, optimizer: Optimizer, precision: Precision) -> Tens
         finally:
             del fused.grad_scale, fused.found_inf
         return ~finite
-    if not finite:
+    is_finite = bool(finite)
+    if not is_finite:
         optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
     skipped = precision.step(optimizer)
-    return skipped if finite else True
+    return skipped if is_finite else True
 
 
 def _backward(loss: Tensor, /, **options: Any) -> None:

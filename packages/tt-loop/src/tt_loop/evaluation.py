@@ -41,13 +41,15 @@ AfterBatch = Callable[[Any, Any, Any], None]
 
 _CPU = torch.device("cpu")
 _END = object()
+_SEQUENCES = (list, tuple)
 
 
 class Predicted(NamedTuple):
     """What a model says of one batch.
 
     Attributes:
-        ids: Numbers of the samples in their data set.
+        ids: Numbers of the samples in their data set; of a loader whose order is its own, their
+            places in the order in which they were read.
         y_pred: Predictions.
         y_true: Targets.
         metadata: Further values of each sample.
@@ -96,7 +98,7 @@ def split_loss(returned: Any, batch: Any) -> tuple[Any, Any]:
             and its weight.
     """
     if type(returned) is Tensor and not returned.ndim:  # nearly always
-        first = batch[0] if type(batch) is list and batch else None
+        first = batch[0] if type(batch) in _SEQUENCES and batch else None
         if type(first) is Tensor and first.ndim:  # most batches are lists that begin with one
             return returned, first.shape[0]
         return returned, batch_weight(batch)
@@ -214,6 +216,7 @@ class Evaluator:
                     with self._evaluating(), self.strategy.forward():
                         batch = next(read, _END)
                         if batch is _END:
+                            self._check_count(number, loader, name)
                             return
                         found = on_cpu(self._predict(batch))
                     known = batches.samples_of(number)
@@ -221,6 +224,7 @@ class Evaluator:
                     first += len(ids)
                     yield Predicted(ids, *found)
         finally:
+            batches.close()
             self._tell("on_evaluate_end")
 
     def metrics(self, loader: Iterable[Any], name: str, metric: Metric) -> dict[str, Any]:
@@ -279,8 +283,12 @@ class Evaluator:
                     with strategy.forward():  # another process needs us in its forward
                         self._predict(batch)
         finally:
+            batches.close()
             self._tell("on_evaluate_end")
-        if count == 0 and strategy.comm.world_size == 1:
+        self._check_count(count, loader, name)
+
+    def _check_count(self, batches: int, loader: Iterable[Any], name: str) -> None:
+        if batches == 0 and self.strategy.comm.world_size == 1:
             raise EmptyLoaderError(empty_message(name, loader))
 
 
@@ -310,17 +318,21 @@ def _check_lengths(predicted: Any, true: Any, batch: int) -> None:
     Raises:
         LoopValueError: When it has not.
     """
-    lengths = [
-        len(value)
-        for value in (predicted, true)
-        if isinstance(value, Tensor | np.ndarray | list) and (np.ndim(value) or type(value) is list)
-    ]
-    if len(lengths) == 2 and lengths[0] != lengths[1]:
+    samples = [_samples_in(predicted), _samples_in(true)]
+    if None not in samples and samples[0] != samples[1]:
         msg = (
             f"get_predictions must return a target for each prediction; in batch {batch} there are "
-            f"{lengths[0]} predictions and {lengths[1]} targets."
+            f"{samples[0]} predictions and {samples[1]} targets."
         )
         raise LoopValueError(msg)
+
+
+def _samples_in(value: Any) -> int | None:
+    """How many samples a value has, where it tells; a list of tensors may be one of columns."""
+    if isinstance(value, Tensor | np.ndarray):
+        return len(value) if value.ndim else None
+    plain = type(value) is list and not (value and isinstance(value[0], Tensor | list | tuple))
+    return len(value) if plain else None
 
 
 def _joined_metadata(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

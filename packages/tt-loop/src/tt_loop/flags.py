@@ -11,7 +11,7 @@ from torch import Tensor
 
 __all__ = ["LateFlags"]
 
-_LAG = 2  # steps: by then an accelerator that is kept busy has the answer ready
+_LAG = 2  # steps that Python may be ahead of what it knows
 
 
 class LateFlags:

@@ -103,7 +103,7 @@ class TrainLoop(LoopEvaluation):
         last_loss: The newest batch's loss, a detached tensor; of a `MultiLoss`, a dict of them.
         fit_began: The counters when the present fit began.
         early_stop: Set it to end training after the present step; several processes on
-            accelerators end it after the present epoch.
+            accelerators end it two steps later, all at the same one.
         max_grad_norm: Gradients are clipped to this total norm; ``None`` leaves them.
         reported_metrics: What an epoch's line shows; ``None`` shows the losses.
         message_service: Messages from callback to callback.
@@ -279,7 +279,9 @@ class TrainLoop(LoopEvaluation):
             self.fit_is_open, self.settings = False, FitSettings()
         return self.model
 
-    __call__ = fit
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call `fit`."""
+        return self.fit(*args, **kwargs)
 
     def _open_fit(self, settings: FitSettings) -> None:
         """Begin a fit, or go on with the one whose state was loaded."""
@@ -305,6 +307,7 @@ class TrainLoop(LoopEvaluation):
         try:
             fit.run()
         finally:
+            fit.data.close()
             self.fit_under_way = None
             # A fit that was cut short inside an epoch leaves nothing that could be gone on from.
             self.inside_step, self.inside_epoch = self.inside_epoch, False
@@ -344,7 +347,8 @@ class TrainLoop(LoopEvaluation):
         """The strategy and the prepared model: those of the last fit, else one device's."""
         if self._strategy is None:
             pending, self.pending = self.pending, {}  # for the fit
-            self._prepare(SingleDevice(self.device, self.precision))
+            given = isinstance(self.gpu_mode, Strategy)
+            self._prepare(self.gpu_mode if given else SingleDevice(self.device, self.precision))
             self.pending = pending
         assert self._strategy is not None  # noqa: S101  # `_prepare` has set it
         return self._strategy, self._prepared
@@ -369,7 +373,9 @@ class TrainLoop(LoopEvaluation):
     def newest_finite_loss(self) -> float:
         """The newest finite loss before the present epoch's first one that is not finite."""
         return (
-            float("nan") if self.fit_under_way is None else self.fit_under_way.newest_finite_loss()
+            float("nan")
+            if self.fit_under_way is None
+            else self.fit_under_way.losses.newest_finite()
         )
 
     def get_schedulers(self) -> list[AbstractScheduler]:
@@ -382,7 +388,7 @@ class TrainLoop(LoopEvaluation):
         Raises:
             LoopStateError: When no fit is under way, or its loader has no length.
         """
-        updates = None if self.fit_under_way is None else self.fit_under_way.num_updates()
+        updates = None if self.fit_under_way is None else self.fit_under_way.length.updates()
         if updates is None:
             msg = (
                 "The number of training steps is known during a fit whose training loader has a "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from torch import nn
 
 from tt_loop.checks import required
+from tt_loop.errors import LoopValueError
 from tt_loop.evaluation import Evaluator, Predicted
 from tt_loop.prediction_store import ModelPredictionStore
 from tt_loop.protocols import Metric, PredictionSink, Strategy
@@ -31,7 +32,8 @@ class LoopEvaluation:
     """Evaluates a loop's model on its sets and on other loaders.
 
     What is computed of the loop's own sets is kept in ``prediction_store`` and given again until
-    the weights, the criterion or the loader have changed.
+    the weights, the criterion or the loader have changed. What is written through
+    ``parameter.data`` changes nothing that can be seen: pass ``force_prediction=True`` then.
     """
 
     model: Any
@@ -200,9 +202,11 @@ class LoopEvaluation:
         """
         try:
             for ids, y_pred, y_true, metadata in self.predict_batches(data_loader, dataset_info):
-                sink.write(ids, {"y_pred": y_pred, "y_true": y_true, **(metadata or {})})
-        finally:
-            sink.close()
+                sink.write(ids, {**_checked_names(metadata), "y_pred": y_pred, "y_true": y_true})
+        except BaseException:
+            sink.discard()
+            raise
+        sink.close()
 
     # Metrics
 
@@ -261,6 +265,14 @@ class _Same:
 
     def __hash__(self) -> int:
         return id(self.value)
+
+
+def _checked_names(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    taken = sorted({"y_pred", "y_true"} & set(metadata or ()))
+    if taken:
+        msg = f"Metadata must not be called {', '.join(taken)}: these are the model's own."
+        raise LoopValueError(msg)
+    return metadata or {}
 
 
 def _kind(dataset_info: Any) -> str:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from tt_loop.protocols import Collective, Tree
 
-__all__ = ["LossRecord"]
+if TYPE_CHECKING:
+    from tt_loop.loop import TrainLoop
+
+__all__ = ["EpochLosses", "LossRecord"]
+
+_log = logging.getLogger(__name__)
+
+_BAD = (
+    "the loss%s of batch %d of epoch %d is not finite; the newest finite one before it was %g "
+    "(TrainLoop(nan_policy=...) can stop, skip or roll back)"
+)
 
 _FOLD = 256  # kept losses hold their memory; a sum over fewer would cost more per step
 
@@ -129,6 +140,73 @@ def _at(values: Tensor, place: Tensor, otherwise: Tensor) -> Tensor:
     """The value at a place that only the device knows, as 1 element; below 0, the other one."""
     found = values.gather(0, place.clamp(min=0).reshape(1))  # an index would be read here
     return torch.where(place >= 0, found, otherwise)
+
+
+class EpochLosses:
+    """The training losses of the present epoch: one, or several by name.
+
+    Args:
+        loop: The loop, whose ``last_loss`` is kept up to date and whose history gets the means.
+        device: Where the losses are.
+        skip_bad: Leave losses that are not finite out of the means.
+    """
+
+    def __init__(self, loop: TrainLoop, device: torch.device, *, skip_bad: bool) -> None:
+        self.loop, self._device, self._skip_bad = loop, device, skip_bad
+        self._records: dict[str, LossRecord] = {}
+
+    def begin_epoch(self) -> None:
+        """Forget the last epoch's."""
+        self._records = {}
+
+    def keep(self, loss: Any, weight: Any) -> None:
+        """Keep what one batch gave: a loss, or a mapping of several."""
+        if isinstance(loss, Tensor):
+            self.loop.last_loss = kept = loss.detach()
+            self._record("").add(kept, weight)
+            return
+        self.loop.last_loss = {name: value.detach() for name, value in loss.items()}
+        for name, value in self.loop.last_loss.items():
+            self._record(name).add(value, weight, self.loop.iteration)
+
+    def _record(self, name: str) -> LossRecord:
+        record = self._records.get(name)
+        if record is None:
+            record = self._records[name] = LossRecord(self._device, skip_bad=self._skip_bad)
+        return record
+
+    def report(self, comm: Collective) -> None:
+        """Put the epoch's means into the history, and tell of losses that are not finite.
+
+        ``loss`` is the mean over the epoch's samples as they were while training: no second pass
+        over the training data is made. The history has it as ``accumulated_loss`` too.
+        """
+        for name, record in self._records.items():
+            suffix = f"_{name}" if name else ""
+            mean = record.mean(comm)
+            self.loop.train_history[f"accumulated_loss{suffix}"] = mean
+            self.loop.measured.insert(f"loss{suffix}", mean)
+            bad = record.first_bad()
+            if bad is not None:
+                which = f" {name!r}" if name else ""
+                _log.warning(_BAD, which, bad[0], self.loop.epoch, bad[1])
+
+    def newest_finite(self) -> float:
+        """The newest finite loss before the epoch's first one that is not; NaN without one."""
+        records = self._records.values()
+        bad = [found for found in map(LossRecord.first_bad, records) if found is not None]
+        if bad:
+            return min(bad)[1]
+        return next((record.last_finite() for record in records), float("nan"))
+
+    def state_dict(self) -> Tree:
+        """What has been kept."""
+        return {name: record.state_dict() for name, record in self._records.items()}
+
+    def load_state_dict(self, state: Tree) -> None:
+        """Go on inside an epoch."""
+        for name, record in state.items():
+            self._record(name).load_state_dict(record)
 
 
 def _stacked(weights: Sequence[Any], like: Tensor) -> Tensor:

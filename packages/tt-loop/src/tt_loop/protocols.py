@@ -283,7 +283,11 @@ class PredictionSink(Protocol):
         ...
 
     def close(self) -> None:
-        """The last batch has been written, or predicting failed."""
+        """The last batch has been written."""
+        ...
+
+    def discard(self) -> None:
+        """Predicting failed: what has been written is not complete and must not look so."""
         ...
 
 

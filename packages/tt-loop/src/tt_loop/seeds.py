@@ -27,7 +27,7 @@ def seed_host(seed: int) -> None:
     """Seed the generators that code on the CPU draws from: Python's, NumPy's and torch's."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed % _SEED)
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> int:
@@ -47,7 +47,7 @@ def seed_everything(seed: int, deterministic: bool = False) -> int:
         True
     """
     seed_host(seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % _SEED)
     if deterministic:
         torch.use_deterministic_algorithms(mode=True)
         torch.backends.cudnn.benchmark = False

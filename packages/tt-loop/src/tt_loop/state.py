@@ -46,12 +46,7 @@ def capture(loop: TrainLoop) -> Tree:
     fit = loop.fit_under_way if loop.inside_epoch else None
     own = {"rng": rng_state(strategy.device), "inside": fit.state_dict() if fit else None}
     ranks = strategy.comm.gather_objects(own) or []
-    inside = fit and {
-        "iteration": loop.iteration,
-        "window": fit.updates.window,
-        "measured": loop.measured.epoch_state(),
-        "ranks": [rank["inside"] for rank in ranks],
-    }
+    inside = fit.position_of_all([rank["inside"] or {} for rank in ranks]) if fit else None
     state = {
         **strategy.state_dict(loop.model, loop.optimizers),
         "loop": {name: getattr(loop, name) for name in _COUNTERS},

@@ -18,7 +18,7 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
 
-__all__ = ["apart", "collates_by_default", "draws_each_once", "rows_of"]
+__all__ = ["apart", "collates_by_default", "draws_each_once", "end_workers", "rows_of"]
 
 
 def apart(loader: Any) -> Any:
@@ -31,6 +31,16 @@ def apart(loader: Any) -> Any:
     twin = copy.copy(loader)
     twin._iterator = None
     return twin
+
+
+def end_workers(iterator: Any, *, persistent: bool = False) -> None:
+    """End the workers of a `DataLoader`'s iterator, unless they are to persist.
+
+    They end with the iterator otherwise, which lives on in the traceback of an error.
+    """
+    end = getattr(iterator, "_shutdown_workers", None)
+    if end is not None and (persistent or not iterator._persistent_workers):
+        end()
 
 
 def draws_each_once(loader: DataLoader[Any]) -> bool:

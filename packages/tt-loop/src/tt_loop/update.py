@@ -69,7 +69,7 @@ class Updates:
             share = weight / self.nominal_weight
             self.weight = self.weight + share
             loss = loss * share
-        if isinstance(loss, MultiLoss):
+        if not isinstance(loss, Tensor):
             self._backward_several(loss, share)
         elif loss.requires_grad:
             if self._several:

@@ -131,10 +131,11 @@ def _step_if(finite: Tensor, optimizer: Optimizer, precision: _Precision) -> Ten
         finally:
             del fused.grad_scale, fused.found_inf
         return ~finite
-    if not finite:
+    is_finite = bool(finite)
+    if not is_finite:
         optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
     skipped = precision.step(optimizer)
-    return skipped if finite else True
+    return skipped if is_finite else True
 
 
 class _Wrapped:

@@ -30,6 +30,7 @@ from tt_loop.callbacks.performance import (
 from tt_loop.callbacks.predictions_same import AllPredictionsSame
 from tt_loop.callbacks.profiler import Profiler
 from tt_loop.callbacks.subset import DataSubsetTestRun
+from tt_loop.callbacks.terminate_on_nan import TerminateOnNaN
 from tt_loop.callbacks.threshold import ThresholdEarlyStopping
 from tt_loop.callbacks.throughput import Throughput, ThroughputMonitor
 
@@ -65,6 +66,7 @@ __all__ = [
     "ModelPerformancePrintReport",
     "ModelTrainHistoryOutput",
     "Profiler",
+    "TerminateOnNaN",
     "ThresholdEarlyStopping",
     "Throughput",
     "ThroughputMonitor",

@@ -82,7 +82,7 @@ class GradDistributionPlot(LayerGradients):
         loop = self.train_loop_obj
         fit = loop.fit_under_way
         assert fit is not None  # noqa: S101  # this hook is called by one
-        batches = fit.batches.sized
+        batches = fit.data.batches.sized
         self._last_batch = None if batches is None else batches - 1
         self._last_iteration = (
             loop.fit_began["total_iteration_idx"] + loop.num_iterations
