@@ -245,7 +245,7 @@ def test_value_clipping_bounds_each_element(make_loop) -> None:
     seen = []
 
     class Look(Callback):
-        def on_after_gradient_update(self, optimizer_idx: int) -> None:
+        def on_before_optimizer_step(self, optimizer_idx: int) -> None:
             grads = [p.grad.abs().max() for p in self.train_loop_obj.model.parameters()]
             seen.append(float(torch.stack(grads).max()))
 

@@ -13,7 +13,9 @@ from tt_loop.seeds import seed_everything
 
 torchdata = pytest.importorskip("torchdata.stateful_dataloader")
 
-pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata 0.11 calls it
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:'set_vital' is deprecated"
+)  # torchdata 0.11 calls it
 
 SAMPLES, SIZE, EPOCHS = 22, 4, 2  # six batches, the last of two samples
 

@@ -23,7 +23,7 @@ from tt_loop.losses import LossRecord
 from tt_loop.model import bound_predictions
 from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.protocols import Metric, Strategy
-from tt_loop.rng import preserved_rng
+from tt_loop.rng import OwnDraws, preserved_rng
 
 __all__ = [
     "Evaluator",
@@ -209,11 +209,16 @@ class Evaluator:
         Between batches modes, gradients and random states are the caller's.
         """
         batches, first = self._batches(loader, name), 0
+        own_draws = OwnDraws(self.strategy.device)
         self._tell("on_evaluate_begin")
         try:
             with closing(batches.epoch(0)) as read:
                 for number in itertools.count():
-                    with self._evaluating(), self.strategy.forward():
+                    with (
+                        own_draws.drawing(),
+                        self._evaluating(keep_rng=False),
+                        self.strategy.forward(),
+                    ):
                         batch = next(read, _END)
                         if batch is _END:
                             self._check_count(number, loader, name)
@@ -258,8 +263,8 @@ class Evaluator:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Modes and random states are put back afterwards, and no gradients are kept."""
-        with kept_modes(self.model), preserved_rng(self.strategy.device), torch.no_grad():
+        """Modes are put back afterwards, and no gradients are kept."""
+        with kept_modes(self.model), torch.no_grad():
             self.model.eval()
             yield
 
@@ -271,7 +276,11 @@ class Evaluator:
         batch: Any = None
         self._tell("on_evaluate_begin")
         try:
-            with self._evaluating(), closing(batches.epoch(0)) as read:
+            with (
+                preserved_rng(strategy.device),
+                self._evaluating(),
+                closing(batches.epoch(0)) as read,
+            ):
                 for batch in read:
                     if self._is_bare:
                         visit(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import torch
 from torch import nn
 
 from tt_loop.checks import required
@@ -32,8 +33,8 @@ class LoopEvaluation:
     """Evaluates a loop's model on its sets and on other loaders.
 
     What is computed of the loop's own sets is kept in ``prediction_store`` and given again until
-    the weights, the criterion or the loader have changed. What is written through
-    ``parameter.data`` changes nothing that can be seen: pass ``force_prediction=True`` then.
+    the weights, the criterion or the loader have changed. A data set that changes in itself cannot
+    be seen into: pass ``force_prediction=True`` then.
     """
 
     model: Any
@@ -248,10 +249,31 @@ class LoopEvaluation:
 
     def _key(self) -> Hashable:
         """Changes with whatever the model's values over the loop's sets depend on."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        weights = hash(tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))
-        others = (self.criterion, self.train_loader, self.validation_loader, self.test_loader)
-        return self.total_iteration_idx, weights, *map(_Same, others)
+        loaders = (self.train_loader, self.validation_loader, self.test_loader)
+        modules = [part for part in (self.model, self.criterion) if isinstance(part, nn.Module)]
+        tensors = [tensor for part in modules for tensor in (*part.parameters(), *part.buffers())]
+        for loader in loaders:
+            tensors += getattr(getattr(loader, "dataset", loader), "tensors", ())
+        versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        contents = _sums(self.model)  # what is written through parameter.data has no version
+        others = (self.criterion, self.collate_batch_pred_fn, self.pred_transform_fn, *loaders)
+        return (
+            self.total_iteration_idx,
+            self.settings.dry_run,
+            versions,
+            contents,
+            *map(_Same, others),
+        )
+
+
+def _sums(model: nn.Module) -> tuple[float, ...]:
+    """Sums of the weights and of their squares: one reading of the model."""
+    weights = [weight.detach() for weight in model.parameters() if weight.numel()]
+    if not weights:
+        return ()
+    sums = [weight.sum() for weight in weights]
+    found = [value.to(sums[0]) for value in (*sums, *torch._foreach_norm(weights))]
+    return tuple(torch.stack(found).tolist())
 
 
 class _Same:

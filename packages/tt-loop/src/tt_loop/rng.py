@@ -13,7 +13,14 @@ import torch
 from tt_loop.protocols import Tree
 from tt_loop.seeds import mixed_seed, seed_host
 
-__all__ = ["preserved_host_rng", "preserved_rng", "rng_state", "seed_process", "set_rng_state"]
+__all__ = [
+    "OwnDraws",
+    "preserved_host_rng",
+    "preserved_rng",
+    "rng_state",
+    "seed_process",
+    "set_rng_state",
+]
 
 
 def rng_state(device: torch.device) -> Tree:
@@ -46,6 +53,26 @@ def preserved_rng(device: torch.device) -> Iterator[None]:
         yield
     finally:
         set_rng_state(state, device)
+
+
+class OwnDraws:
+    """A sequence of draws of its own, which begins where the generators are now.
+
+    Args:
+        device: Whose generator is drawn from, beside those of the host.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._state = rng_state(device)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Go on with the sequence; outside, the generators are as they were."""
+        with preserved_rng(self._device):
+            set_rng_state(self._state, self._device)
+            yield
+            self._state = rng_state(self._device)
 
 
 def preserved_host_rng() -> AbstractContextManager[None]:

@@ -123,7 +123,7 @@ def _step_if(finite: Tensor, optimizer: Optimizer, precision: _Precision) -> Ten
     A fused optimizer leaves its step out on the device, as it does for a ``GradScaler``. For any
     other the flag is read, for which an accelerator makes the program wait.
     """
-    if getattr(optimizer, "_step_supports_amp_scaling", False) and type(precision) is FullPrecision:
+    if type(precision) is FullPrecision and _leaves_steps_out(optimizer):
         fused: Any = optimizer
         fused.grad_scale, fused.found_inf = None, (~finite).to(torch.float32)
         try:
@@ -133,9 +133,19 @@ def _step_if(finite: Tensor, optimizer: Optimizer, precision: _Precision) -> Ten
         return ~finite
     is_finite = bool(finite)
     if not is_finite:
+        if type(precision) is FullPrecision:
+            return True
         optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
     skipped = precision.step(optimizer)
     return skipped if is_finite else True
+
+
+def _leaves_steps_out(optimizer: Optimizer) -> bool:
+    """Whether an optimizer can leave a step out on the device."""
+    if not getattr(optimizer, "_step_supports_amp_scaling", False):
+        return False
+    # torch's fused SGD keeps, of a first step that is left out, momentum that it has not computed.
+    return bool(optimizer.state) or not any(g.get("momentum") for g in optimizer.param_groups)
 
 
 class _Wrapped:

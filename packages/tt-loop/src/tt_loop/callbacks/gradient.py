@@ -30,8 +30,8 @@ class GradValueClip(Callback):
         super().__init__("Gradient value clipping")
         self.max_grad_value = _positive("max_grad_value", max_grad_value)
 
-    def on_after_gradient_update(self, optimizer_idx: int) -> None:
-        """Clip."""
+    def on_before_optimizer_step(self, optimizer_idx: int) -> None:
+        """Clip, after the total norm has been looked at."""
         optimizer = self.train_loop_obj.optimizers[optimizer_idx]
         nn.utils.clip_grad_value_(parameters_of(optimizer), self.max_grad_value)
 
