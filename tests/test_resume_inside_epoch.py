@@ -1,4 +1,4 @@
-"""A run that dies inside an epoch goes on from the disk to the same bits, alone and in processes."""
+"""A run that dies inside an epoch goes on from the disk to the same bits, also in processes."""
 
 import random
 from pathlib import Path

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import io
 import random
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from tt_loop.api import Callback, EarlyStopping, ModelPerformancePrintReport, TrainLoop
+from tt_loop.api import (
+    Callback,
+    EarlyStopping,
+    LoopValueError,
+    ModelPerformancePrintReport,
+    TrainLoop,
+)
 from tt_loop.callbacks.anomaly import GradientAnomalyReport
 from tt_loop.callbacks.averaging import EMA, SWA
 from tt_loop.callbacks.grad_stats import GradientStatsPrint
@@ -52,7 +59,7 @@ LOADERS = {
 class Count:
     """A metric that draws."""
 
-    state = {"n": 0}
+    state = MappingProxyType({"n": 0})
 
     def reset(self) -> None: ...
 
@@ -189,6 +196,11 @@ def test_each_observer_alone_changes_nothing(kind: str, name: str) -> None:
     )
 
 
+def test_two_averages_cannot_stand_in_at_once() -> None:
+    with pytest.raises(LoopValueError, match="one kind of averaged weights"):
+        trained(LOADERS["driven"](), [EMA(), SWA(1)])
+
+
 def test_the_digest_notices_an_observer_that_draws() -> None:
     meddle = Meddle(lambda loop: torch.rand(1))
     assert trained(LOADERS["driven"](), [meddle]) != trained(LOADERS["driven"]())
@@ -236,8 +248,9 @@ def test_workers_change_nothing(workers: int, persistent: bool) -> None:
 
 
 @pytest.mark.slow
-def test_evaluating_a_loader_while_it_trains_does_not_disturb_its_workers() -> None:
+@pytest.mark.parametrize("name", ["training loss", "predictions", "summary"])
+def test_reading_a_loader_while_it_trains_does_not_disturb_its_workers(name: str) -> None:
     def loader() -> DataLoader:
         return randomly_sampled(num_workers=1, persistent_workers=True)
 
-    assert trained(loader(), [CALLBACKS["training loss"]()]) == trained(loader())
+    assert trained(loader(), [CALLBACKS[name]()]) == trained(loader())

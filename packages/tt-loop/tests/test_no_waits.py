@@ -120,7 +120,8 @@ def fit(callbacks=(), model=network, optimizer=sgd, loader=batches, window=1, **
             None,
             optimizer(made.parameters() if isinstance(made, nn.Sequential) else made),
             nn.CrossEntropyLoss(),
-            **{"progress": False, "nan_policy": options.get("nan_policy")},
+            progress=False,
+            nan_policy=options.get("nan_policy"),
         )
         known = copy.deepcopy(callbacks)
         return lambda: loop.fit(1, callbacks=known, grad_accumulation=window)

@@ -183,9 +183,10 @@ def assert_equal_bits(model, optimizer, other, other_optimizer) -> None:
     kind=st.sampled_from([*MODELS]),
     window=st.sampled_from([1, 2, 4]),
     half=st.booleans(),
+    policy=st.sampled_from([None, "skip", "stop", "rollback"]),
 )
 def test_fit_equals_the_hand_written_loop_bit_for_bit(
-    make_optimizer, clip, schedule, loader, kind, window, half
+    make_optimizer, clip, schedule, loader, kind, window, half, policy
 ) -> None:
     callback, clip_by_hand = copy.deepcopy(CLIPS[clip])
     scheduler, make_schedule, unit = SCHEDULES[schedule](EPOCHS * BATCHES // window)
@@ -212,6 +213,7 @@ def test_fit_equals_the_hand_written_loop_bit_for_bit(
         other_optimizer,
         nn.CrossEntropyLoss(),
         gpu_mode=SingleDevice("cpu", Bfloat16() if half else None),
+        nan_policy=policy,
         progress=False,
     )
     callbacks = [each for each in (callback, scheduler) if each]
@@ -225,11 +227,14 @@ def test_the_precision_of_these_tests_is_one() -> None:
     assert isinstance(Bfloat16(), Precision)
 
 
-def train_plain(model, loader, window: int = 1, **options) -> TrainLoop:
+def plain_loop(model, loader, **options) -> TrainLoop:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    loop = TrainLoop(
-        model, loader, None, None, optimizer, nn.CrossEntropyLoss(), progress=False, **options
-    )
+    criterion = nn.CrossEntropyLoss()
+    return TrainLoop(model, loader, None, None, optimizer, criterion, progress=False, **options)
+
+
+def train_plain(model, loader, window: int = 1, **options) -> TrainLoop:
+    loop = plain_loop(model, loader, **options)
     torch.manual_seed(3)
     loop.fit(num_epochs=EPOCHS, grad_accumulation=window)
     return loop
@@ -237,12 +242,9 @@ def train_plain(model, loader, window: int = 1, **options) -> TrainLoop:
 
 @pytest.mark.parametrize("window", [1, 2, 3, 5])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_windows_of_uneven_batches_and_partial_windows_equal_it_to_rounding(
-    window: int, drop_last: bool
-) -> None:
-    loader = DataLoader(
-        TensorDataset(*data(45)), 8, drop_last=drop_last, generator=torch.Generator()
-    )
+def test_uneven_batches_and_partial_windows(window: int, drop_last: bool) -> None:
+    generator = torch.Generator()  # else a DataLoader draws from the global one
+    loader = DataLoader(TensorDataset(*data(45)), 8, drop_last=drop_last, generator=generator)
     batches = [*loader]
     assert len(batches[-1][1]) == (8 if drop_last else 5)
     model = network()
@@ -250,10 +252,39 @@ def test_windows_of_uneven_batches_and_partial_windows_equal_it_to_rounding(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     torch.manual_seed(3)
     losses = by_hand(model, optimizer, [batches] * EPOCHS, window)
+    rounding = 0.0 if window == 1 else 1e-6
+    expected, got = dict(model.state_dict()), dict(loop.model.state_dict())
+    torch.testing.assert_close(got, expected, rtol=rounding, atol=rounding)
+    assert loop.train_history["loss"] == pytest.approx(losses, rel=max(rounding, 1e-12))
+    assert loop.updates_done == EPOCHS * -(-len(batches) // window)
+
+
+@pytest.mark.parametrize(("iterations", "window"), [(3, 1), (11, 1), (6, 4), (13, 2), (15, 3)])
+def test_a_number_of_iterations_equals_it_on_so_many_batches(iterations: int, window: int) -> None:
+    model, batches = network(), LOADERS["list"]()
+    epochs = [batches[: max(0, iterations - done)] for done in range(0, iterations, BATCHES)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loop = plain_loop(copy.deepcopy(model), batches)
+    torch.manual_seed(3)
+    losses = by_hand(model, optimizer, epochs, window)
+    torch.manual_seed(3)
+    loop.fit(num_iterations=iterations, grad_accumulation=window)
     expected, got = dict(model.state_dict()), dict(loop.model.state_dict())
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
     assert loop.train_history["loss"] == pytest.approx(losses, rel=1e-6)
-    assert loop.updates_done == EPOCHS * -(-len(batches) // window)
+
+
+def test_many_batches_and_several_fits() -> None:
+    model = nn.Linear(6, 2)
+    x, y = data(700)
+    loop = plain_loop(copy.deepcopy(model), TensorLoader(x, y, batch_size=2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    batches = [*zip(x.split(2), y.split(2), strict=True)]
+    losses = by_hand(model, optimizer, [batches] * 2)
+    loop.fit(num_epochs=1)
+    loop.fit(num_epochs=1)
+    assert_equal_bits(model, optimizer, loop.model, loop.optimizer)
+    assert loop.train_history["loss"] == pytest.approx(losses, rel=1e-12)
 
 
 class Recording(Dataset):

@@ -1,4 +1,4 @@
-"""torchdata's loader tells its own position: a run that was cut goes on from there."""
+"""Loaders with a state of their own, torchdata's above all: a run that was cut goes on from it."""
 
 import copy
 import random
@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from tt_loop.api import Callback, TrainLoop
 from tt_loop.seeds import seed_everything
@@ -36,13 +36,16 @@ class Counted(Dataset):
         return self.x[index] + noise, int(self.x[index].sum() > 0)
 
 
-def make_loop(draws: bool = False, **options) -> TrainLoop:
+def stateful(draws: bool = False, **options):
+    return torchdata.StatefulDataLoader(Counted(draws), SIZE, shuffle=True, **options)
+
+
+def make_loop(make=stateful, **options) -> TrainLoop:
     seed_everything(1)
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
-    loader = torchdata.StatefulDataLoader(Counted(draws), SIZE, shuffle=True, **options)
     return TrainLoop(
         model,
-        loader,
+        make(**options),
         None,
         None,
         torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
@@ -83,10 +86,10 @@ class EvaluateTraining(Callback):
             self.train_loop_obj.evaluate_loss_on_train_set()
 
 
-def resumed(cut: CutAfter, callbacks=(), then=None, window: int = 1, **options) -> TrainLoop:
+def resumed(cut: CutAfter, callbacks=(), window: int = 1, **options) -> TrainLoop:
     with pytest.raises(Cut):
         make_loop(**options).fit(EPOCHS, callbacks=[*callbacks, cut], grad_accumulation=window)
-    loop = make_loop(**(then or options))
+    loop = make_loop(**options)
     loop.load_state_dict(cut.state)
     seed_everything(99)
     loop.fit(EPOCHS, callbacks=callbacks, grad_accumulation=window)
@@ -147,8 +150,32 @@ def test_evaluating_the_training_set_on_the_way_does_not_lose_the_position() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [2, 6, 9])
-@pytest.mark.parametrize("persistent", [False, True])
-def test_with_workers(after: int, persistent: bool) -> None:
-    options = {"num_workers": 2, "persistent_workers": persistent}
-    assert_same(uninterrupted(**options), resumed(CutAfter(after), **options))
+@pytest.mark.parametrize("cut", [CutAfter(2), CutAfter(9), CutAfter(6, epoch=True)])
+def test_with_workers(cut: CutAfter) -> None:
+    assert_same(uninterrupted(num_workers=2), resumed(cut, num_workers=2))
+
+
+def weighted(seed: int, **options) -> DataLoader:
+    """Torch's own loader, whose sampler has a generator of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    sampler = WeightedRandomSampler([1.0, 2.0] * (SAMPLES // 2), SAMPLES, generator=generator)
+    return DataLoader(Counted(draws=True), SIZE, sampler=sampler, **options)
+
+
+@pytest.mark.parametrize("cut", [CutAfter(2), CutAfter(6), CutAfter(9), CutAfter(6, epoch=True)])
+def test_a_samplers_own_generator_goes_on_exactly(cut: CutAfter) -> None:
+    whole = uninterrupted(make=lambda: weighted(4))
+    assert_same(whole, resumed(cut, make=lambda: weighted(4)))
+    callbacks = [EvaluateTraining("evaluate")]
+    assert_same(whole, uninterrupted(callbacks, make=lambda: weighted(4)))
+
+
+def test_taking_the_state_at_any_time_changes_nothing() -> None:
+    class Take(Callback):
+        def on_train_begin(self) -> None:
+            self.train_loop_obj.state_dict()
+
+        on_batch_end = on_epoch_end = on_train_end = on_train_begin
+
+    for make in (stateful, lambda: weighted(4)):
+        assert_same(uninterrupted(make=make), uninterrupted([Take("take")], make=make))

@@ -255,7 +255,8 @@ class Batches:
         return self._kept
 
     def _iterator_of(self, loader: Iterable[Any]) -> Iterator[Any]:
-        self._iterator = iter(loader)
+        if self._iterator is None:
+            self._iterator = iter(loader)
         return self._iterator
 
     def _driven(self, number: int, start: int, stop: int | None) -> Iterable[Any]:
@@ -301,6 +302,7 @@ class Batches:
     def go_to(self, position: Tree) -> None:
         """Have the loader begin the next epoch at a position of its own."""
         self.loader.load_state_dict(position)  # type: ignore[attr-defined]  # it gave the position
+        self._iterator = iter(self.loader)  # which may draw, as it did when the epoch began
 
 
 def _unsafe_ahead(name: str) -> str:

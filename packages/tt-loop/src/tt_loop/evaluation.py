@@ -214,11 +214,7 @@ class Evaluator:
         try:
             with closing(batches.epoch(0)) as read:
                 for number in itertools.count():
-                    with (
-                        own_draws.drawing(),
-                        self._evaluating(keep_rng=False),
-                        self.strategy.forward(),
-                    ):
+                    with own_draws.drawing(), self._evaluating(), self.strategy.forward():
                         batch = next(read, _END)
                         if batch is _END:
                             self._check_count(number, loader, name)
