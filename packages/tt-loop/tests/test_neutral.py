@@ -164,7 +164,7 @@ def evaluation(draw) -> DataLoader | list:
     return [[torch.ones(3, 6), torch.zeros(3).long()]] if kind == "list" else LOADERS[kind]()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(draw=st.data())
 @pytest.mark.filterwarnings("ignore:the training loader")
 def test_observers_change_nothing(draw) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "batch_weight",
     "check_shareable",
     "empty_message",
+    "is_driven",
     "length_of",
     "tensors_in",
     "to_device",
@@ -96,6 +97,11 @@ def _is_plain(loader: object) -> bool:
             or (type(loader.sampler) is RandomSampler and _draws_each_sample_once(loader))
         )
     )
+
+
+def is_driven(loader: Any) -> bool:
+    """Whether a loop makes the order of a loader's batches itself."""
+    return _is_plain(loader.loader if type(loader) is Prefetched else loader)
 
 
 def _covers_all(loader: DataLoader[Any]) -> bool:
@@ -167,9 +173,9 @@ class Batches:
         self.nominal_weight = 1
         self._apart = seed is None  # an evaluation may come while the same loader trains
         self._ahead = loader if type(loader) is Prefetched else None
-        plain = loader.loader if type(loader) is Prefetched else loader
-        self.driven = _is_plain(plain)
+        self.driven = is_driven(loader)
         if self.driven:
+            plain = loader.loader if type(loader) is Prefetched else loader
             self._drive(plain, rank, world_size, seed)
         elif world_size > 1:
             check_shareable(loader, name)

@@ -24,6 +24,7 @@ from tt_loop.model import bound_predictions
 from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.protocols import Metric, Strategy
 from tt_loop.rng import OwnDraws, preserved_rng
+from tt_loop.torch_loader import generators_of, kept_generators
 
 __all__ = [
     "Evaluator",
@@ -209,7 +210,7 @@ class Evaluator:
         Between batches modes, gradients and random states are the caller's.
         """
         batches, first = self._batches(loader, name), 0
-        own_draws = OwnDraws(self.strategy.device)
+        own_draws = OwnDraws(self.strategy.device, generators_of(loader))
         self._tell("on_evaluate_begin")
         try:
             with closing(batches.epoch(0)) as read:
@@ -274,6 +275,7 @@ class Evaluator:
         try:
             with (
                 preserved_rng(strategy.device),
+                kept_generators(loader),
                 self._evaluating(),
                 closing(batches.epoch(0)) as read,
             ):

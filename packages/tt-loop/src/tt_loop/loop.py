@@ -35,6 +35,7 @@ from tt_loop.model import as_trainable
 from tt_loop.multi_loss_optim import MultiOptimizer
 from tt_loop.nonfinite import NanPolicy, checked_policy
 from tt_loop.plugins import find_precision, find_strategy, make_launcher, make_precision
+from tt_loop.positions import go_to_position
 from tt_loop.prediction_store import ModelPredictionStore
 from tt_loop.progress import ProgressKind, check_progress
 from tt_loop.protocols import Recorder, StepReport, Strategy, Tree
@@ -43,6 +44,7 @@ from tt_loop.schedulers.basic import AbstractScheduler
 from tt_loop.settings import ENDLESS, FitSettings, seconds_of
 from tt_loop.state import capture, check_processes, restore
 from tt_loop.summary import ModelSummary, summary
+from tt_loop.torch_loader import apart
 
 __all__ = ["TrainLoop"]
 
@@ -341,6 +343,8 @@ class TrainLoop(LoopEvaluation):
         states = pending.get("rng", [])
         if strategy.comm.rank < len(states):
             set_rng_state(states[strategy.comm.rank], strategy.device)
+        if "loader" in pending:
+            go_to_position(self.train_loader, pending["loader"], strategy.device)
         self.pending = {}
 
     def ready(self) -> tuple[Strategy, Any]:
@@ -410,7 +414,7 @@ class TrainLoop(LoopEvaluation):
         loader, batch = self.train_loader, None
         with preserved_rng(self.device):
             if loader is not None and not isinstance(loader, Iterator):
-                batch = next(iter(loader), None)
+                batch = next(iter(apart(loader)), None)
             inputs = tuple(batch[:-1]) if isinstance(batch, list | tuple) else None
             return summary(self.model, inputs, depth=depth)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -60,19 +60,31 @@ class OwnDraws:
 
     Args:
         device: Whose generator is drawn from, beside those of the host.
+        generators: Further ones that are drawn from.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, generators: Sequence[torch.Generator] = ()) -> None:
+        self._device, self._generators = device, generators
         self._state = rng_state(device)
+        self._states = [generator.get_state() for generator in generators]
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
         """Go on with the sequence; outside, the generators are as they were."""
         with preserved_rng(self._device):
             set_rng_state(self._state, self._device)
-            yield
-            self._state = rng_state(self._device)
+            self._exchange()
+            try:
+                yield
+            finally:
+                self._exchange()
+                self._state = rng_state(self._device)
+
+    def _exchange(self) -> None:
+        present = [generator.get_state() for generator in self._generators]
+        for generator, state in zip(self._generators, self._states, strict=True):
+            generator.set_state(state)
+        self._states = present
 
 
 def preserved_host_rng() -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from tt_loop.errors import LoopStateError
 from tt_loop.gradients import parameters_of
+from tt_loop.positions import position_of
 from tt_loop.protocols import Tree
 from tt_loop.rng import rng_state
 
@@ -25,7 +26,7 @@ __all__ = ["capture", "check_processes", "parameter_names", "restore"]
 
 _PARTS = {"model", "optimizers", "precision", "loop", "fit", "seed", "rng", "callbacks", "history"}
 _COUNTERS = ("epochs_done", "total_iteration_idx", "epoch", "iteration", "updates_done")
-_LATER = ("precision", "rng", "callbacks", "inside")  # needs a prepared fit
+_LATER = ("precision", "rng", "callbacks", "inside", "loader")  # needs a prepared fit
 
 
 def capture(loop: TrainLoop) -> Tree:
@@ -57,6 +58,7 @@ def capture(loop: TrainLoop) -> Tree:
             "elapsed": loop.settings.total_elapsed(),
         },
         "inside": inside,
+        "loader": _position(loop),
         "seed": loop.seed,
         "rng": [rank["rng"] for rank in ranks],
         "callbacks": loop.callbacks_handler.state_dict(),
@@ -92,6 +94,13 @@ def restore(loop: TrainLoop, state: Tree) -> None:
     loop.inside_epoch = loop.inside_step = False
     loop.train_history.load_state_dict(state["history"])
     loop.pending = {name: state[name] for name in _LATER if state.get(name) is not None}
+
+
+def _position(loop: TrainLoop) -> Tree | None:
+    """Where the training loader is, if it was read and no epoch is under way."""
+    if loop.inside_epoch or loop.pending or loop.total_iteration_idx < 0:
+        return None
+    return position_of(loop.train_loader)
 
 
 def _check_number(loop: TrainLoop, state: Tree) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,19 +20,63 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
 
-__all__ = ["apart", "collates_by_default", "draws_each_once", "end_workers", "rows_of"]
+__all__ = [
+    "apart",
+    "collates_by_default",
+    "draws_each_once",
+    "end_workers",
+    "generator_states",
+    "generators_of",
+    "kept_generators",
+    "rows_of",
+    "set_generator_states",
+]
 
 
 def apart(loader: Any) -> Any:
     """A loader like this one that can be iterated while this one is.
 
-    The workers of a `DataLoader` that are to persist serve one iteration at a time.
+    The workers of a `DataLoader` that are to persist serve one iteration at a time, and one that
+    tells its position (torchdata's) tells that of its newest iteration.
     """
-    if not (isinstance(loader, DataLoader) and loader.persistent_workers):
+    alone = isinstance(loader, DataLoader) and (
+        loader.persistent_workers or hasattr(loader, "state_dict")
+    )
+    if not alone:
         return loader
     twin = copy.copy(loader)
     twin._iterator = None
     return twin
+
+
+def generators_of(loader: Any) -> list[torch.Generator]:
+    """A loader's own generators."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    inner = getattr(batch_sampler, "sampler", None)
+    owners = (loader, getattr(loader, "sampler", None), batch_sampler, inner)
+    found = {id(each): each for each in (getattr(owner, "generator", None) for owner in owners)}
+    return [each for each in found.values() if isinstance(each, torch.Generator)]
+
+
+def generator_states(loader: Any) -> list[Tensor]:
+    """The states of a loader's own generators."""
+    return [generator.get_state() for generator in generators_of(loader)]
+
+
+def set_generator_states(loader: Any, states: Sequence[Tensor]) -> None:
+    """Give a loader's own generators these states."""
+    for generator, state in zip(generators_of(loader), states, strict=True):
+        generator.set_state(state)
+
+
+@contextmanager
+def kept_generators(loader: Any) -> Iterator[None]:
+    """Put back afterwards the states of a loader's own generators."""
+    kept = generator_states(loader)
+    try:
+        yield
+    finally:
+        set_generator_states(loader, kept)
 
 
 def end_workers(iterator: Any, *, persistent: bool = False) -> None:

@@ -12,6 +12,7 @@ from tt_loop.data import Batches, empty_message
 from tt_loop.errors import EmptyLoaderError
 from tt_loop.protocols import Collective, Tree
 from tt_loop.rng import rng_state, set_rng_state
+from tt_loop.torch_loader import generator_states, set_generator_states
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop
@@ -58,7 +59,10 @@ class TrainingData:
 
     def begin_epoch(self) -> None:
         """Note where an epoch begins."""
-        self._began_epoch = None if self.batches.driven else rng_state(self.device)
+        self._began_epoch = None
+        if not self.batches.driven:
+            generators = generator_states(self.loop.train_loader)
+            self._began_epoch = {"rng": rng_state(self.device), "generators": generators}
 
     def epoch(self, start: int) -> Generator[Any]:
         """The present epoch's batches, from one on."""
@@ -70,7 +74,8 @@ class TrainingData:
         # generators what it drew before and gives the batches that are behind us once more.
         now = rng_state(self.device)
         if self._began_epoch is not None:
-            set_rng_state(self._began_epoch, self.device)
+            set_rng_state(self._began_epoch["rng"], self.device)
+            set_generator_states(self.loop.train_loader, self._began_epoch["generators"])
         if self._position is not None:
             self.batches.go_to(self._position)
         read = self.batches.epoch(number)

@@ -17,12 +17,13 @@ from tt_loop.errors import LoopStateError
 from tt_loop.plugins import find_strategy, make_launcher
 from tt_loop.protocols import Launcher, Strategy
 from tt_loop.rng import preserved_rng
+from tt_loop.torch_loader import kept_generators
 
 if TYPE_CHECKING:
     from tt_loop.callbacks.base import Callback
     from tt_loop.loop import TrainLoop
 
-__all__ = ["check_can_be_tried", "kept_generators", "trial", "untouched"]
+__all__ = ["check_can_be_tried", "trial", "untouched"]
 
 Restore = Callable[[], None]
 
@@ -175,16 +176,3 @@ def _optimizer_state(optimizer: Optimizer) -> Restore:
 def _precision_state(strategy: Strategy, model: nn.Module) -> Restore:
     kept = copy.deepcopy(strategy.state_dict(model, [])["precision"])
     return lambda: strategy.load_state_dict(model, [], {"precision": kept})
-
-
-@contextmanager
-def kept_generators(loader: Any) -> Iterator[None]:
-    """Put back afterwards the states of a loader's own generators."""
-    owners = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
-    found = {getattr(owner, "generator", None) for owner in owners}
-    kept = [(each, each.get_state()) for each in found if isinstance(each, torch.Generator)]
-    try:
-        yield
-    finally:
-        for generator, state in kept:
-            generator.set_state(state)

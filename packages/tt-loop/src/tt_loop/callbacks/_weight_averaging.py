@@ -38,6 +38,19 @@ class WeightAveraging(Callback):
         self._evaluations = 0
         self._fitting = False
 
+    def on_train_loop_registration(self) -> None:
+        """Be the only one: a second would take the first one's averages for the trained weights.
+
+        Raises:
+            LoopValueError: When the loop has another callback of this kind.
+        """
+        if any(isinstance(other, WeightAveraging) for other in self.train_loop_obj.callbacks):
+            msg = (
+                "A loop has one kind of averaged weights that stand in for the trained ones, but "
+                f"gets {self.callback_name!r} as a second: take one of them out."
+            )
+            raise LoopValueError(msg)
+
     def averaged_tensors(self) -> dict[str, Tensor]:
         """What is averaged: the parameters by name."""
         return dict(self.train_loop_obj.model.named_parameters())

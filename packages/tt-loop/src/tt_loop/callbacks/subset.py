@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
-from tt_loop.callbacks._untouched import kept_generators
 from tt_loop.callbacks.base import Callback
 from tt_loop.data import check_shareable
 from tt_loop.errors import LoopTypeError, LoopValueError
 from tt_loop.rng import preserved_rng
 from tt_loop.tensor_loader import TensorLoader
+from tt_loop.torch_loader import kept_generators
 
 __all__ = ["DataSubsetTestRun"]
 
