@@ -11,7 +11,7 @@ from torch import nn
 
 from tt_loop.api import Callback, GradNormClip, LoopValueError, TrainLoop
 from tt_loop.callbacks.anomaly import GradientAnomalyReport, GradientReport, _norms
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 NAMES = ["0.weight", "0.bias", "3.weight", "3.bias"]
 

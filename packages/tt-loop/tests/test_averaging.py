@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tt_loop.api import Callback, LoopStateError, LoopValueError, TrainLoop
 from tt_loop.callbacks._batch_norm import recompute_statistics
 from tt_loop.callbacks.averaging import EMA, SWA
-from tt_loop.data import Batches
+from tt_loop.data.batches import Batches
 
 
 def norm_loop(shuffle: bool = True, validation: bool = True, **options) -> TrainLoop:

@@ -21,8 +21,8 @@ from tt_loop.api import (
     TrainLoop,
     TTModel,
 )
-from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.seeds import seed_everything
+from tt_loop.training.multi_loss_optim import MultiLoss
 
 
 def all_text(error: BaseException) -> str:

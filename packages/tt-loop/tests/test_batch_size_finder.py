@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, Tenso
 from tt_loop.api import EarlyStopping, LoopStateError, LoopTypeError, LoopValueError, TrainLoop
 from tt_loop.callbacks import batch_size_finder
 from tt_loop.callbacks.batch_size_finder import BatchSizeFinder
-from tt_loop.tensor_loader import TensorLoader
+from tt_loop.data.tensor_loader import TensorLoader
 
 
 @pytest.fixture(autouse=True)

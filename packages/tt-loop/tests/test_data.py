@@ -17,7 +17,7 @@ from torch.utils.data import (
 )
 
 from tt_loop.api import EmptyLoaderError, LoopTypeError, to_device
-from tt_loop.data import Batches, batch_weight
+from tt_loop.data.batches import Batches, batch_weight
 
 
 def loader(samples: int, batch_size: int = 4, **options) -> DataLoader:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from tt_loop.api import LoopTypeError, LoopValueError
-from tt_loop.data_sets import BasicDataset, ListDataset
+from tt_loop.data.sets import BasicDataset, ListDataset
 
 
 @given(st.integers(0, 6), st.integers(1, 4))

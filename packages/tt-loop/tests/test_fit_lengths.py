@@ -90,7 +90,7 @@ class Slow(Callback):
 def slow(monkeypatch) -> Slow:
     callback = Slow()
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + callback.later)
-    monkeypatch.setattr("tt_loop.settings.time", clock)
+    monkeypatch.setattr("tt_loop.training.settings.time", clock)
     return callback
 
 

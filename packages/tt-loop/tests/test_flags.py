@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from tt_loop.flags import LateFlags
+from tt_loop.training.flags import LateFlags
 
 
 def flag(value: bool) -> torch.Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tt_loop.api import LocalCollective, TrainLoop, TTModel
-from tt_loop.losses import LossRecord
+from tt_loop.training.losses import LossRecord
 
 CPU = torch.device("cpu")
 LOCAL = LocalCollective()

@@ -26,8 +26,8 @@ from tt_loop.api import (
 from tt_loop.callbacks import _untouched
 from tt_loop.callbacks.averaging import EMA
 from tt_loop.callbacks.lr_finder import LRFinder, LRFinderResult, _Sweep
-from tt_loop.data import Batches
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
+from tt_loop.data.batches import Batches
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 
 class Noise(nn.Module):

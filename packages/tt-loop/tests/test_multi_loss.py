@@ -19,7 +19,7 @@ from tt_loop.api import (
     TrainLoop,
     TTModel,
 )
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 
 class Gan(TTModel):

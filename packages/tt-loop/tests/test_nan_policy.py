@@ -20,8 +20,8 @@ from tt_loop.api import (
     TrainLoop,
     TTModel,
 )
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
 from tt_loop.schedulers.basic import GeneralLRSchedulerCallback
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 CRITERION = nn.CrossEntropyLoss()
 BATCHES = 6
@@ -272,7 +272,7 @@ def test_each_bad_step_is_told_once(caplog) -> None:
     for optimizer in (sgd, fused_adam):
         caplog.clear()
         fitted(Net([1, 8, 11]), optimizer, num_epochs=2)
-        told = [r.getMessage() for r in caplog.records if r.name == "tt_loop.nonfinite"]
+        told = [r.getMessage() for r in caplog.records if r.name == "tt_loop.training.nonfinite"]
         places = [(1, 1, 0), (8, 2, 1), (11, 5, 1)]
         for text, (step, batch, epoch) in zip(told, places, strict=True):
             assert f"step {step} (batch {batch} of epoch {epoch})" in text

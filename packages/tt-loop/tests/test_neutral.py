@@ -152,6 +152,10 @@ def trained(train_loader, callbacks=(), window: int = 1, fit=None, **options) ->
     if not loop.validation_loader:
         loop.end_auto_eval = False
     loop.fit(2, callbacks=callbacks, grad_accumulation=window, **(fit or {}))
+    for loader in (train_loader, loop.validation_loader):
+        iterator = getattr(loader, "_iterator", None)
+        if iterator is not None:
+            iterator._shutdown_workers()  # the garbage collector would take five seconds for it
     state = [*model.state_dict().values(), *loop.optimizer.state_dict()["state"].values()]
     generators = [random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()]
     kept = io.BytesIO()

@@ -25,10 +25,10 @@ from tt_loop.callbacks.anomaly import GradientAnomalyReport
 from tt_loop.callbacks.averaging import EMA
 from tt_loop.callbacks.memory import MemoryMonitor
 from tt_loop.callbacks.throughput import ThroughputMonitor
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
+from tt_loop.data.tensor_loader import TensorLoader
 from tt_loop.schedulers.basic import GeneralLRSchedulerCallback
 from tt_loop.schedulers.warmup import CosineWithWarmupScheduler
-from tt_loop.tensor_loader import TensorLoader
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 STEPS = 6
 WAITING = {

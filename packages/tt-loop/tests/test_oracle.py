@@ -22,10 +22,10 @@ from tt_loop.api import (
     TTBasicModel,
     TTModel,
 )
+from tt_loop.data.tensor_loader import TensorLoader
 from tt_loop.model import MultiGPUModelWrap
 from tt_loop.schedulers.basic import GeneralLRSchedulerCallback
 from tt_loop.schedulers.warmup import LinearWithWarmupScheduler
-from tt_loop.tensor_loader import TensorLoader
 
 EPOCHS, BATCHES, SIZE, SEED = 2, 8, 4, 11
 

@@ -19,8 +19,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tt_loop.api import LoopStateError, LoopTypeError, LoopValueError, TrainLoop, TTModel
-from tt_loop.prediction_reader import join_predictions, read_predictions
-from tt_loop.prediction_sinks import MemmapSink, NpzSink
+from tt_loop.evaluation.reader import join_predictions, read_predictions
+from tt_loop.evaluation.sinks import MemmapSink, NpzSink
 from tt_loop.protocols import PredictionSink
 
 SINKS = {"npz": NpzSink, "folder": MemmapSink}
@@ -794,7 +794,7 @@ def itertools_two(loader):
 
 def test_ids_join_what_several_processes_predict(sink_of, tmp_path) -> None:
     from tt_loop.device import LocalCollective
-    from tt_loop.evaluation import Evaluator
+    from tt_loop.evaluation.evaluator import Evaluator
 
     loop, loader = loop_and_loader()
     strategy, model = loop.ready()

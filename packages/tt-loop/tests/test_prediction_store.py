@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tt_loop.api import LoopValueError
-from tt_loop.prediction_store import ModelPredictionStore
+from tt_loop.evaluation.store import ModelPredictionStore
 
 WHAT = [f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("predictions", "loss")]
 

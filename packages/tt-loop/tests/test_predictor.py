@@ -20,11 +20,11 @@ from tt_loop.api import (
     TrainLoop,
     TTModel,
 )
-from tt_loop.multi_loss_optim import MultiLoss
-from tt_loop.predictor import PyTorchModelPredictor
-from tt_loop.prefetch import Prefetched
+from tt_loop.data.prefetch import Prefetched
+from tt_loop.data.tensor_loader import TensorLoader
+from tt_loop.evaluation.predictor import PyTorchModelPredictor
 from tt_loop.rng import rng_state
-from tt_loop.tensor_loader import TensorLoader
+from tt_loop.training.multi_loss_optim import MultiLoss
 
 X = torch.randn(11, 4, generator=torch.Generator().manual_seed(1))
 Y = X.sum(1, keepdim=True)

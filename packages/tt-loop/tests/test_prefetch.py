@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
+from tt_loop.data.prefetch import Prefetched
 from tt_loop.errors import LoopStateError, LoopTypeError, LoopValueError
-from tt_loop.prefetch import Prefetched
 
 Pair = namedtuple("Pair", "x y")
 
@@ -251,7 +251,7 @@ def test_what_cannot_be_iterated_is_refused() -> None:
 def test_a_program_ends_although_batches_are_being_read() -> None:
     program = """
 import torch
-from tt_loop.prefetch import Prefetched
+from tt_loop.data.prefetch import Prefetched
 
 def batches():
     while True:

@@ -4,8 +4,8 @@ from types import ModuleType
 
 import pytest
 
+from tt_loop.display.progress import check_progress, make_progress
 from tt_loop.errors import LoopTypeError, LoopValueError, MissingPackageError
-from tt_loop.progress import check_progress, make_progress
 
 
 def train(display, epochs: int = 2, batches: int = 5) -> None:

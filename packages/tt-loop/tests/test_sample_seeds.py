@@ -19,8 +19,8 @@ from torch.utils.data import (
 )
 
 from tt_loop.api import TrainLoop, TTModel
-from tt_loop.data import Batches
-from tt_loop.prefetch import Prefetched
+from tt_loop.data.batches import Batches
+from tt_loop.data.prefetch import Prefetched
 from tt_loop.seeds import seed_everything
 
 SAMPLES, SEED = 19, 3

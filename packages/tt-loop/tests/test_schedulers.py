@@ -30,7 +30,6 @@ from tt_loop.api import (
     SingleDevice,
     TrainLoop,
 )
-from tt_loop.multi_loss_optim import MultiOptimizer
 from tt_loop.schedulers.basic import (
     AbstractScheduler,
     GeneralLRScheduler,
@@ -39,6 +38,7 @@ from tt_loop.schedulers.basic import (
     MultiStepLRScheduler,
     StepLRScheduler,
 )
+from tt_loop.training.multi_loss_optim import MultiOptimizer
 
 EPOCHS, UPDATES = 4, 5
 

@@ -8,12 +8,12 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tt_loop.api import Callback, LoopValueError, TrainLoop, TTModel
-from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.schedulers.basic import AbstractScheduler
 from tt_loop.schedulers.plateau import (
     ReduceLROnPlateauMetricScheduler,
     ReduceLROnPlateauScheduler,
 )
+from tt_loop.training.multi_loss_optim import MultiLoss
 
 VALUES = [3.0, 2.0, 2.5, 2.4, 1.9, 2.2, 2.1, 2.3, 2.0, 2.0]
 

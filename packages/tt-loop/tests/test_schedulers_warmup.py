@@ -13,7 +13,6 @@ from torch import nn
 from torch.optim import SGD
 
 from tt_loop.api import Callback, LoopStateError, LoopValueError, SingleDevice
-from tt_loop.multi_loss_optim import MultiOptimizer
 from tt_loop.schedulers.basic import AbstractScheduler
 from tt_loop.schedulers.curves import (
     constant_with_warmup,
@@ -35,6 +34,7 @@ from tt_loop.schedulers.warmup import (
     HardRestartsCosineWithWarmupScheduler,
     LinearWithWarmupScheduler,
 )
+from tt_loop.training.multi_loss_optim import MultiOptimizer
 
 # Ours, theirs, and the arguments besides the number of updates in all.
 PAIRS = [

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, Weighte
 
 from tt_loop.api import Callback, LocalCollective, LoopValueError
 from tt_loop.callbacks.subset import DataSubsetTestRun
-from tt_loop.tensor_loader import TensorLoader
+from tt_loop.data.tensor_loader import TensorLoader
 
 
 class Seen(Callback):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tt_loop.display.summary import summary
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.summary import summary
 
 
 class Tied(nn.Module):

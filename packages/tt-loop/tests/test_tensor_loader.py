@@ -18,8 +18,8 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
 
+from tt_loop.data.tensor_loader import TensorLoader, tensors_of
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.tensor_loader import TensorLoader, tensors_of
 
 SIZES = st.integers(1, 40)
 FLAGS = st.booleans()

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tt_loop.api import Callback, LoopValueError, TrainLoop, TTModel
 from tt_loop.callbacks.terminate_on_nan import TerminateOnNaN
-from tt_loop.multi_loss_optim import MultiLoss
+from tt_loop.training.multi_loss_optim import MultiLoss
 
 BAD = [math.nan, math.inf, -math.inf]
 

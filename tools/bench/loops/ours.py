@@ -59,7 +59,7 @@ def with_tensor_loader_and_fused(job: Job) -> Contestant:
 
 
 def tensor_loader(job: Job) -> Any:
-    from tt_loop.tensor_loader import TensorLoader
+    from tt_loop.api import TensorLoader
 
     data: Any = job.loader.dataset
     return TensorLoader(*data.tensors, batch_size=BATCH, shuffle=True)

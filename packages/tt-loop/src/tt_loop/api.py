@@ -39,10 +39,14 @@ from tt_loop.callbacks import (
     evaluate_package,
     evaluate_whole,
 )
-from tt_loop.data import to_device
-from tt_loop.data_sets import BasicDataset, ListDataset
+from tt_loop.data.batches import to_device
+from tt_loop.data.prefetch import Prefetched
+from tt_loop.data.sets import BasicDataset, ListDataset
+from tt_loop.data.tensor_loader import TensorLoader
 from tt_loop.device import FullPrecision, InProcess, LocalCollective, SingleDevice
 from tt_loop.direction import direction_of, known_direction
+from tt_loop.display.progress import ProgressDisplay
+from tt_loop.display.summary import LayerSummary, ModelSummary, summary
 from tt_loop.errors import (
     EmptyLoaderError,
     LoopError,
@@ -52,14 +56,17 @@ from tt_loop.errors import (
     MissingPackageError,
     NonFiniteError,
 )
-from tt_loop.evaluation import (
+from tt_loop.evaluation.evaluator import (
     Predicted,
     append_concat_predictions,
     append_predictions,
     keep_list_transf,
     torch_cat_transf,
 )
-from tt_loop.history import TrainingHistory
+from tt_loop.evaluation.predictor import PyTorchModelPredictor, ResultSaver
+from tt_loop.evaluation.reader import StoredPredictions, join_predictions, read_predictions
+from tt_loop.evaluation.sinks import MemmapSink, NpzSink
+from tt_loop.evaluation.store import ModelPredictionStore
 from tt_loop.loop import TrainLoop
 from tt_loop.message_service import MessageHandling, MessageService
 from tt_loop.model import (
@@ -70,13 +77,6 @@ from tt_loop.model import (
     TTBasicMultiGPUModel,
     TTModel,
 )
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
-from tt_loop.prediction_reader import StoredPredictions, join_predictions, read_predictions
-from tt_loop.prediction_sinks import MemmapSink, NpzSink
-from tt_loop.prediction_store import ModelPredictionStore
-from tt_loop.predictor import PyTorchModelPredictor, ResultSaver
-from tt_loop.prefetch import Prefetched
-from tt_loop.progress import ProgressDisplay
 from tt_loop.protocols import (
     CheckpointRef,
     CheckpointStore,
@@ -112,8 +112,8 @@ from tt_loop.schedulers import (
     WarmupStableDecayScheduler,
 )
 from tt_loop.seeds import seed_everything
-from tt_loop.summary import LayerSummary, ModelSummary, summary
-from tt_loop.tensor_loader import TensorLoader
+from tt_loop.training.history import TrainingHistory
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 __all__ = [
     "EMA",

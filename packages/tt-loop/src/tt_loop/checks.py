@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from tt_loop.data import empty_message, length_of
+from tt_loop.data.batches import empty_message, length_of
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
-from tt_loop.gradients import parameters_of
-from tt_loop.multi_loss_optim import MultiOptimizer
+from tt_loop.training.gradients import parameters_of
+from tt_loop.training.multi_loss_optim import MultiOptimizer
 
 __all__ = [
     "check_lengths",

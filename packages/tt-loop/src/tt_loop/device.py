@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tt_loop.errors import LoopStateError, LoopValueError
-from tt_loop.gradients import forget_gradients, parameters_of
 from tt_loop.protocols import Launcher, Precision, Strategy, Tree
+from tt_loop.training.gradients import forget_gradients, parameters_of
 
 __all__ = [
     "FullPrecision",

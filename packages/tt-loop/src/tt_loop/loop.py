@@ -22,29 +22,29 @@ from tt_loop.checks import (
     checked_optimizer,
     required,
 )
-from tt_loop.data import check_shareable
+from tt_loop.data.batches import check_shareable
+from tt_loop.data.positions import go_to_position
+from tt_loop.data.torch_loader import apart
 from tt_loop.device import SingleDevice, default_device
+from tt_loop.display.progress import ProgressKind, check_progress
+from tt_loop.display.summary import ModelSummary, summary
 from tt_loop.errors import LoopStateError
-from tt_loop.evaluation import append_predictions, torch_cat_transf
-from tt_loop.fit import Fit
-from tt_loop.history import TrainingHistory
-from tt_loop.loop_evaluation import LoopEvaluation
-from tt_loop.measured import Measured
+from tt_loop.evaluation.evaluator import append_predictions, torch_cat_transf
+from tt_loop.evaluation.loop_evaluation import LoopEvaluation
+from tt_loop.evaluation.store import ModelPredictionStore
 from tt_loop.message_service import MessageService
 from tt_loop.model import as_trainable
-from tt_loop.multi_loss_optim import MultiOptimizer
-from tt_loop.nonfinite import NanPolicy, checked_policy
 from tt_loop.plugins import find_precision, find_strategy, make_launcher, make_precision
-from tt_loop.positions import go_to_position
-from tt_loop.prediction_store import ModelPredictionStore
-from tt_loop.progress import ProgressKind, check_progress
 from tt_loop.protocols import Recorder, StepReport, Strategy, Tree
 from tt_loop.rng import preserved_rng, seed_process, set_rng_state
 from tt_loop.schedulers.basic import AbstractScheduler
-from tt_loop.settings import ENDLESS, FitSettings, seconds_of
-from tt_loop.state import capture, check_processes, restore
-from tt_loop.summary import ModelSummary, summary
-from tt_loop.torch_loader import apart
+from tt_loop.training.fit import Fit
+from tt_loop.training.history import TrainingHistory
+from tt_loop.training.measured import Measured
+from tt_loop.training.multi_loss_optim import MultiOptimizer
+from tt_loop.training.nonfinite import NanPolicy, checked_policy
+from tt_loop.training.settings import ENDLESS, FitSettings, seconds_of
+from tt_loop.training.state import capture, check_processes, restore
 
 __all__ = ["TrainLoop"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tt_loop.data import to_device
+from tt_loop.data.batches import to_device
 from tt_loop.errors import LoopTypeError, LoopValueError
 
 __all__ = [

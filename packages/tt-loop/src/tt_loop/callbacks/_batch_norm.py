@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tt_loop.data import Batches
-from tt_loop.evaluation import kept_modes
+from tt_loop.data.batches import Batches
+from tt_loop.data.torch_loader import kept_generators
+from tt_loop.evaluation.evaluator import kept_modes
 from tt_loop.rng import preserved_rng
-from tt_loop.torch_loader import kept_generators
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop

@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 
 from tt_loop.callbacks.gradient import GradValueClip
 from tt_loop.checks import required
+from tt_loop.data.torch_loader import kept_generators
 from tt_loop.errors import LoopStateError
 from tt_loop.plugins import find_strategy, make_launcher
 from tt_loop.protocols import Launcher, Strategy
 from tt_loop.rng import preserved_rng
-from tt_loop.torch_loader import kept_generators
 
 if TYPE_CHECKING:
     from tt_loop.callbacks.base import Callback

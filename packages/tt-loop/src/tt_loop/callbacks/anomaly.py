@@ -13,9 +13,9 @@ from torch import Tensor
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
-from tt_loop.gradients import parameters_of
 from tt_loop.protocols import Tree
-from tt_loop.state import parameter_names
+from tt_loop.training.gradients import parameters_of
+from tt_loop.training.state import parameter_names
 
 __all__ = ["GradientAnomalyReport", "GradientReport"]
 

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader
 
 from tt_loop.callbacks._untouched import check_can_be_tried, trial, untouched
+from tt_loop.data.tensor_loader import TensorLoader
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.tensor_loader import TensorLoader
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop

@@ -6,7 +6,7 @@ from torch import nn
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
-from tt_loop.gradients import parameters_of
+from tt_loop.training.gradients import parameters_of
 
 __all__ = ["GradNormClip", "GradValueClip"]
 

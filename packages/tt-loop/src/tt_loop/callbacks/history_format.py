@@ -11,8 +11,8 @@ from typing import Any
 from tt_loop.callbacks._monitor import begins_anew
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.history import TrainingHistory
 from tt_loop.protocols import Tree
+from tt_loop.training.history import TrainingHistory
 
 __all__ = ["MetricHistoryRename", "TrainHistoryFormatter"]
 

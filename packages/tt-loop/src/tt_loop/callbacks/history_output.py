@@ -15,8 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from tt_loop.callbacks.base import Callback
+from tt_loop.display.text_table import aligned
 from tt_loop.errors import LoopValueError
-from tt_loop.text_table import aligned
 
 __all__ = ["HistoryOutput", "HistoryTextFile", "ModelTrainHistoryOutput"]
 

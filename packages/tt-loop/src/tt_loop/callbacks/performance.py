@@ -12,8 +12,8 @@ from tt_loop.errors import LoopTypeError, LoopValueError
 from tt_loop.protocols import Metric, ResultPackage
 
 if TYPE_CHECKING:
+    from tt_loop.evaluation.loop_evaluation import Part
     from tt_loop.loop import TrainLoop
-    from tt_loop.loop_evaluation import Part
 
 __all__ = [
     "Evaluated",

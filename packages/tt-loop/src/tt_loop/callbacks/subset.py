@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from tt_loop.callbacks.base import Callback
-from tt_loop.data import check_shareable
+from tt_loop.data.batches import check_shareable
+from tt_loop.data.tensor_loader import TensorLoader
+from tt_loop.data.torch_loader import kept_generators
 from tt_loop.errors import LoopTypeError, LoopValueError
 from tt_loop.rng import preserved_rng
-from tt_loop.tensor_loader import TensorLoader
-from tt_loop.torch_loader import kept_generators
 
 __all__ = ["DataSubsetTestRun"]
 

@@ -11,7 +11,7 @@ import torch
 from tt_loop.callbacks._monitor import Monitor
 from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
-from tt_loop.flags import LateFlags
+from tt_loop.training.flags import LateFlags
 
 __all__ = ["TerminateOnNaN"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tt_loop.callbacks.base import Callback
-from tt_loop.data import batch_weight
+from tt_loop.data.batches import batch_weight
 from tt_loop.errors import LoopValueError
 
 __all__ = ["Throughput", "ThroughputMonitor"]

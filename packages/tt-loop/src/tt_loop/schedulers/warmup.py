@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tt_loop.errors import LoopValueError
-from tt_loop.multi_loss_optim import MultiOptimizer
 from tt_loop.protocols import Tree
 from tt_loop.schedulers.basic import LambdaLRScheduler
 from tt_loop.schedulers.curves import (
@@ -21,6 +20,7 @@ from tt_loop.schedulers.curves import (
     hard_restarts_cosine_with_warmup,
     linear_with_warmup,
 )
+from tt_loop.training.multi_loss_optim import MultiOptimizer
 
 __all__ = [
     "ConstantWithWarmupScheduler",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.gradients import forget_gradients, parameters_of
-from tt_loop.multi_loss_optim import MultiLoss, MultiOptimizer
 from tt_loop.protocols import StepReport, Strategy, Tree
+from tt_loop.training.gradients import forget_gradients, parameters_of
+from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
 
 if TYPE_CHECKING:
     from tt_loop.callbacks.handler import Hook

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tt_loop.data import tensors_in
-from tt_loop.evaluation import kept_modes, split_loss
-from tt_loop.flags import LateFlags
-from tt_loop.length import FitLength
-from tt_loop.losses import EpochLosses
+from tt_loop.data.batches import tensors_in
+from tt_loop.data.training import TrainingData
+from tt_loop.display.progress import make_progress
+from tt_loop.evaluation.evaluator import kept_modes, split_loss
 from tt_loop.model import bound_loss
-from tt_loop.nonfinite import NonFiniteGuard
-from tt_loop.progress import make_progress
 from tt_loop.protocols import RunInfo, Strategy, Tree
 from tt_loop.rng import preserved_host_rng
-from tt_loop.state import parameter_names
-from tt_loop.training_data import TrainingData
-from tt_loop.update import Updates
+from tt_loop.training.flags import LateFlags
+from tt_loop.training.length import FitLength
+from tt_loop.training.losses import EpochLosses
+from tt_loop.training.nonfinite import NonFiniteGuard
+from tt_loop.training.state import parameter_names
+from tt_loop.training.update import Updates
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.optim import Optimizer
 
+from tt_loop.data.positions import position_of
 from tt_loop.errors import LoopStateError
-from tt_loop.gradients import parameters_of
-from tt_loop.positions import position_of
 from tt_loop.protocols import Tree
 from tt_loop.rng import rng_state
+from tt_loop.training.gradients import parameters_of
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop

@@ -10,13 +10,13 @@ from torch import nn
 
 from tt_loop.checks import required
 from tt_loop.errors import LoopValueError
-from tt_loop.evaluation import Evaluator, Predicted
-from tt_loop.prediction_store import ModelPredictionStore
+from tt_loop.evaluation.evaluator import Evaluator, Predicted
+from tt_loop.evaluation.store import ModelPredictionStore
 from tt_loop.protocols import Metric, PredictionSink, Strategy
 
 if TYPE_CHECKING:
     from tt_loop.callbacks.handler import CallbacksHandler
-    from tt_loop.settings import FitSettings
+    from tt_loop.training.settings import FitSettings
 
 __all__ = ["LoopEvaluation"]
 

@@ -11,12 +11,12 @@ from torch import nn
 from tt_loop.callbacks.base import Callback
 from tt_loop.callbacks.performance import evaluate_package, evaluate_whole
 from tt_loop.errors import LoopTypeError, LoopValueError, MissingPackageError
-from tt_loop.evaluation import Predicted, append_predictions, torch_cat_transf
+from tt_loop.evaluation.evaluator import Predicted, append_predictions, torch_cat_transf
+from tt_loop.evaluation.loop_evaluation import Loss, Predictions
+from tt_loop.evaluation.metric_list import evaluated_metrics, value_of
+from tt_loop.evaluation.store import ModelPredictionStore
 from tt_loop.loop import TrainLoop
-from tt_loop.loop_evaluation import Loss, Predictions
-from tt_loop.metric_list import evaluated_metrics, value_of
 from tt_loop.plugins import find_precision, make_precision
-from tt_loop.prediction_store import ModelPredictionStore
 from tt_loop.protocols import Metric, PredictionSink, ResultPackage
 
 __all__ = ["PyTorchModelPredictor", "ResultSaver"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.prediction_structure import told
+from tt_loop.evaluation.structure import told
 
 __all__ = ["Samples", "from_bytes", "from_torch_bits", "samples_of"]
 

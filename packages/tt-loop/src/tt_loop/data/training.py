@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tt_loop.data import Batches, empty_message
+from tt_loop.data.batches import Batches, empty_message
+from tt_loop.data.torch_loader import generator_states, set_generator_states
 from tt_loop.errors import EmptyLoaderError
 from tt_loop.protocols import Collective, Tree
 from tt_loop.rng import rng_state, set_rng_state
-from tt_loop.torch_loader import generator_states, set_generator_states
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from tt_loop.data import to_device
+from tt_loop.data.batches import to_device
+from tt_loop.display.text_table import aligned, readable_size
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.evaluation import kept_modes
+from tt_loop.evaluation.evaluator import kept_modes
 from tt_loop.rng import preserved_rng
-from tt_loop.text_table import aligned, readable_size
 
 __all__ = ["LayerSummary", "ModelSummary", "summary"]
 

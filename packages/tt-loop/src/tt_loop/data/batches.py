@@ -1,10 +1,10 @@
 """Batches: those of a loader for one process, their size, their way to the device.
 
 A `torch.utils.data.DataLoader` with sequential or shuffled order and a `TensorLoader` are driven by
-an order of our own (`tt_loop.order`) with samples of their own randomness (`tt_loop.sources`):
-reading may begin at any batch of any epoch and gives the same bits, with any number of workers. Any
-other loader is iterated as it is, on one process only; to begin inside an epoch, it is read from
-the epoch's beginning, unless it can be told its position.
+an order of our own (`tt_loop.data.order`) with samples of their own randomness
+(`tt_loop.data.sources`): reading may begin at any batch of any epoch and gives the same bits, with
+any number of workers. Any other loader is iterated as it is, on one process only; to begin inside
+an epoch, it is read from the epoch's beginning, unless it can be told its position.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
+from tt_loop.data.order import EvaluationOrder, TrainOrder
+from tt_loop.data.prefetch import Prefetched
+from tt_loop.data.sources import SeededSource, as_collated
+from tt_loop.data.tensor_loader import TensorLoader, tensors_of
+from tt_loop.data.torch_loader import apart, end_workers
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
-from tt_loop.order import EvaluationOrder, TrainOrder
-from tt_loop.prefetch import Prefetched
 from tt_loop.protocols import Tree
 from tt_loop.seeds import mixed_seed
-from tt_loop.sources import SeededSource, as_collated
-from tt_loop.tensor_loader import TensorLoader, tensors_of
-from tt_loop.torch_loader import apart, end_workers
 
 __all__ = [
     "Batches",

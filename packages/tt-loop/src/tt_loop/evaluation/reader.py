@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from tt_loop.errors import LoopValueError
-from tt_loop.prediction_files import FORMAT, MANIFEST
-from tt_loop.prediction_samples import from_bytes, from_torch_bits
-from tt_loop.prediction_structure import build
+from tt_loop.evaluation.files import FORMAT, MANIFEST
+from tt_loop.evaluation.samples import from_bytes, from_torch_bits
+from tt_loop.evaluation.structure import build
 
 __all__ = ["StoredPredictions", "join_predictions", "read_predictions"]
 

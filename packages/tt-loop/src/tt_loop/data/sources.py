@@ -21,8 +21,8 @@ from typing import Any
 
 from torch.utils.data import Dataset, Subset
 
-from tt_loop.draws import Generators
-from tt_loop.order import Draw
+from tt_loop.data.draws import Generators
+from tt_loop.data.order import Draw
 from tt_loop.rng import preserved_host_rng
 from tt_loop.seeds import mixed_seed, seed_host
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from tt_loop.data import is_driven
+from tt_loop.data.batches import is_driven
+from tt_loop.data.torch_loader import generator_states, set_generator_states
 from tt_loop.protocols import Tree
 from tt_loop.rng import preserved_rng
-from tt_loop.torch_loader import generator_states, set_generator_states
 
 __all__ = ["go_to_position", "position_of"]
 

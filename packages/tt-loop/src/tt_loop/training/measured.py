@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tt_loop.history import TrainingHistory
 from tt_loop.protocols import Recorder, RunInfo, Tree
+from tt_loop.training.history import TrainingHistory
 
 __all__ = ["Measured"]
 

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tt_loop.data import Batches, batch_weight, empty_message, to_device
+from tt_loop.data.batches import Batches, batch_weight, empty_message, to_device
+from tt_loop.data.torch_loader import generators_of, kept_generators
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
-from tt_loop.losses import LossRecord
 from tt_loop.model import bound_predictions
-from tt_loop.multi_loss_optim import MultiLoss
 from tt_loop.protocols import Metric, Strategy
 from tt_loop.rng import OwnDraws, preserved_rng
-from tt_loop.torch_loader import generators_of, kept_generators
+from tt_loop.training.losses import LossRecord
+from tt_loop.training.multi_loss_optim import MultiLoss
 
 __all__ = [
     "Evaluator",

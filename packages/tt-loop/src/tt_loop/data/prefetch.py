@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tt_loop.copying import Copier
+from tt_loop.data.copying import Copier
 from tt_loop.errors import LoopStateError, LoopTypeError, LoopValueError
 from tt_loop.protocols import Tree
 

@@ -1,7 +1,7 @@
 """Where `TrainLoop.predict_to` writes predictions: one ``.npz`` file, or a folder of mapped arrays.
 
 Both take any nesting of tuples and mappings of tensors, arrays and lists, samples of different
-shapes, and texts, in constant memory and without pickle. `tt_loop.prediction_reader` reads them.
+shapes, and texts, in constant memory and without pickle. `tt_loop.evaluation.reader` reads them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tt_loop.errors import LoopStateError, LoopValueError
-from tt_loop.prediction_files import MANIFEST, PredictionFiles
+from tt_loop.evaluation.files import MANIFEST, PredictionFiles
 
 __all__ = ["MemmapSink", "NpzSink"]
 
@@ -140,7 +140,7 @@ class NpzSink(_Sink):
 
     Example:
         >>> import tempfile
-        >>> from tt_loop.prediction_reader import read_predictions
+        >>> from tt_loop.evaluation.reader import read_predictions
         >>> folder = tempfile.TemporaryDirectory()
         >>> with NpzSink(f"{folder.name}/predictions.npz") as sink:
         ...     sink.write([0, 1], {"y_pred": [0.5, 0.25], "name": ["a", "bc"]})

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.prediction_samples import Samples, samples_of
-from tt_loop.prediction_structure import Structure, columns_of, describe
+from tt_loop.evaluation.samples import Samples, samples_of
+from tt_loop.evaluation.structure import Structure, columns_of, describe
 
 __all__ = ["FORMAT", "MANIFEST", "PredictionFiles"]
 

@@ -77,7 +77,7 @@ def make_progress(
     if kind == "notebook":
         return closing(_Bar(importlib.import_module("tqdm.notebook").tqdm, total))
     if kind == "rich":
-        return closing(importlib.import_module("tt_loop.rich_progress").RichBar(total))
+        return closing(importlib.import_module("tt_loop.display.rich_progress").RichBar(total))
     assert not isinstance(kind, bool | str)  # noqa: S101  # it has been checked
     return closing(kind)
 

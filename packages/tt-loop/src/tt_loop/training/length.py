@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tt_loop.settings import ENDLESS
+from tt_loop.training.settings import ENDLESS
 
 if TYPE_CHECKING:
+    from tt_loop.data.training import TrainingData
     from tt_loop.loop import TrainLoop
-    from tt_loop.training_data import TrainingData
 
 __all__ = ["FitLength"]
 

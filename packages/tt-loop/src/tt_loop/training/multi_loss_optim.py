@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.gradients import parameters_of
+from tt_loop.training.gradients import parameters_of
 
 __all__ = ["MultiLoss", "MultiOptimizer"]
 

@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tt_loop.buffers import KeptBuffers
 from tt_loop.errors import LoopValueError, NonFiniteError
-from tt_loop.flags import LateFlags
-from tt_loop.gradients import parameters_of
 from tt_loop.protocols import Tree
+from tt_loop.training.buffers import KeptBuffers
+from tt_loop.training.flags import LateFlags
+from tt_loop.training.gradients import parameters_of
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
+from tt_loop.data.torch_loader import collates_by_default, draws_each_once, rows_of
 from tt_loop.errors import LoopTypeError, LoopValueError
-from tt_loop.torch_loader import collates_by_default, draws_each_once, rows_of
 
 __all__ = ["TensorLoader", "tensors_of"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console, RenderableType
 from rich.progress import MofNCompleteColumn, Progress
 
-from tt_loop.progress import epoch_line
+from tt_loop.display.progress import epoch_line
 
 __all__ = ["RichBar"]
 

@@ -1,0 +1,3 @@
+"""One fit: steps, losses, length, state."""
+
+__all__: list[str] = []
