@@ -10,6 +10,7 @@ from tt_loop.api import (
     EarlyStopping,
     GradNormClip,
     ModelPerformanceEvaluation,
+    TensorLoader,
     TrainLoop,
 )
 
@@ -59,8 +60,6 @@ def with_tensor_loader_and_fused(job: Job) -> Contestant:
 
 
 def tensor_loader(job: Job) -> Any:
-    from tt_loop.api import TensorLoader
-
     data: Any = job.loader.dataset
     return TensorLoader(*data.tensors, batch_size=BATCH, shuffle=True)
 

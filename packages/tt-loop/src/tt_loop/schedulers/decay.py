@@ -110,7 +110,7 @@ class WarmupStableDecayScheduler(WarmupScheduler):
         """Warm-up and decay."""
         return self.num_warmup_steps + self.num_decay_steps
 
-    def curve(self, num_training_steps: int, initial_lr: float) -> Curve:  # noqa: ARG002
+    def curve(self, num_training_steps: int, initial_lr: float) -> Curve:  # noqa: ARG002  # the interface has it
         """As `warmup_stable_decay`."""
         warmup_type, decay_type = self.shapes
         return warmup_stable_decay(

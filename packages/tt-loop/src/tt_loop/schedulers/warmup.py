@@ -144,7 +144,7 @@ class LinearWithWarmupScheduler(WarmupScheduler):
         >>> scheduler = LinearWithWarmupScheduler(num_warmup_steps=100)
     """
 
-    def curve(self, num_training_steps: int, initial_lr: float) -> Curve:  # noqa: ARG002
+    def curve(self, num_training_steps: int, initial_lr: float) -> Curve:  # noqa: ARG002  # the interface has it
         """As `linear_with_warmup`."""
         return linear_with_warmup(self.num_warmup_steps, num_training_steps)
 
@@ -205,7 +205,7 @@ class HardRestartsCosineWithWarmupScheduler(WarmupScheduler):
         super().__init__(num_warmup_steps, num_training_steps, last_epoch, **kwargs)
         self.num_cycles = num_cycles
 
-    def curve(self, num_training_steps: int, initial_lr: float) -> Curve:  # noqa: ARG002
+    def curve(self, num_training_steps: int, initial_lr: float) -> Curve:  # noqa: ARG002  # the interface has it
         """As `hard_restarts_cosine_with_warmup`."""
         return hard_restarts_cosine_with_warmup(
             self.num_warmup_steps, num_training_steps, self.num_cycles
