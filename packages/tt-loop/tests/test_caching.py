@@ -236,3 +236,18 @@ def test_averaged_and_trained_weights_are_not_taken_for_one_another(loop) -> Non
     weights = copy.deepcopy(loop.model)
     alone = TrainLoop(weights, None, loader(1), None, None, nn.CrossEntropyLoss())
     assert alone.evaluate_loss_on_validation_set() == loop.evaluate_loss_on_validation_set()
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_what_is_of_weights_that_are_not_finite_is_known_too(loop, what: str) -> None:
+    loop.model.layer.weight.data[0, 0] = float("nan")
+    before = loop.model.passes
+    for _ in range(2):
+        WHAT[what](loop, "validation")
+    assert loop.model.passes - before == BATCHES
+
+
+def test_a_buffer_edited_through_data_counts(loop) -> None:
+    passes(loop, "loss")
+    loop.model.norm.running_mean.data.add_(1)
+    assert passes(loop, "loss") == BATCHES

@@ -187,7 +187,9 @@ class LoopEvaluation:
     ) -> Iterator[Predicted]:
         """The model's predictions batch by batch; nothing is kept.
 
-        Of several processes each gets its own part of the data.
+        Of several processes each gets its own part of the data. Read it to its end, or close it:
+        until then what callbacks do around an evaluation, such as putting averaged weights in,
+        lasts.
 
         Yields:
             The samples' numbers in their data set, predictions, targets and metadata, on the CPU.
@@ -255,7 +257,7 @@ class LoopEvaluation:
         for loader in loaders:
             tensors += getattr(getattr(loader, "dataset", loader), "tensors", ())
         versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-        contents = _sums(self.model)  # what is written through parameter.data has no version
+        contents = _contents(self.model)  # what is written through parameter.data has no version
         others = (self.criterion, self.collate_batch_pred_fn, self.pred_transform_fn, *loaders)
         return (
             self.total_iteration_idx,
@@ -266,14 +268,14 @@ class LoopEvaluation:
         )
 
 
-def _sums(model: nn.Module) -> tuple[float, ...]:
-    """Sums of the weights and of their squares: one reading of the model."""
-    weights = [weight.detach() for weight in model.parameters() if weight.numel()]
-    if not weights:
-        return ()
-    sums = [weight.sum() for weight in weights]
-    found = [value.to(sums[0]) for value in (*sums, *torch._foreach_norm(weights))]
-    return tuple(torch.stack(found).tolist())
+def _contents(model: nn.Module) -> bytes:
+    """The sum of each weight and buffer, bit for bit: one reading of the model."""
+    tensors = [each.detach() for each in (*model.parameters(), *model.buffers()) if each.numel()]
+    if not tensors:
+        return b""
+    wide = None if tensors[0].device.type == "mps" else torch.float64  # which mps has not
+    sums = [tensor.sum(dtype=wide).to(tensors[0].device) for tensor in tensors]
+    return torch.stack([each.to(sums[0]) for each in sums]).cpu().numpy().tobytes()
 
 
 class _Same:
