@@ -187,3 +187,24 @@ def test_a_wrapped_module_is_trained_by_its_feed_definition() -> None:
     y_pred, y_true, _ = loop.predict_on_validation_set()
     torch.testing.assert_close(y_pred, y_true, atol=0.1, rtol=0)
     assert set(loop.state_dict()["model"]) == {"weight", "bias"}
+
+
+def test_a_criterion_is_evaluated_in_evaluation_mode_and_left_as_it_was() -> None:
+    class Watched(nn.Module):
+        modes: list[bool] = []  # noqa: RUF012  # shared on purpose
+
+        def forward(self, out, target):
+            self.modes.append(self.training)
+            return nn.functional.mse_loss(out, target)
+
+    loader = [[torch.ones(2, 1), torch.ones(2, 1)]]
+    loop = TrainLoop(nn.Linear(1, 1), None, loader, None, None, Watched(), progress=False)
+    loop.evaluate_loss_on_validation_set()
+    assert loop.criterion.modes == [False]
+    assert loop.criterion.training
+
+
+def test_nested_predictions_are_joined_part_by_part() -> None:
+    batches = [{"a": torch.ones(2), "b": (torch.zeros(2), torch.zeros(2))}] * 3
+    joined = torch_cat_transf(batches)
+    assert joined["a"].shape == joined["b"][0].shape == joined["b"][1].shape == (6,)

@@ -360,3 +360,36 @@ def test_early_stopping_by_the_validation_loss(make_loop) -> None:
     loop = make_loop()
     loop.fit(num_epochs=50, callbacks=[EarlyStopping("val_loss", min_delta=10.0, patience=2)])
     assert loop.epochs_done == 4  # the first is better than nothing, then three that are not
+
+
+def test_what_is_replaced_when_an_epoch_begins_counts_in_it(make_loop) -> None:
+    steps = []
+
+    class Replace(Callback):
+        def on_epoch_begin(self) -> None:
+            loop = self.train_loop_obj
+            batch = [torch.zeros(4, 4), torch.zeros(4, dtype=torch.long)]
+            loop.train_loader = [batch] * (2 if loop.epoch == 0 else 8)
+            loop.criterion = nn.CrossEntropyLoss(label_smoothing=0.1 * loop.epoch)
+
+        def on_after_optimizer_step(self) -> None:
+            steps.append((self.train_loop_obj.epoch, self.train_loop_obj.iteration))
+
+    make_loop(validation=False).fit(
+        num_epochs=2, grad_accumulation=4, callbacks=[Replace("replace")]
+    )
+    assert steps == [(0, 1), (1, 3), (1, 7)]
+
+
+@pytest.mark.parametrize("name", ["num_epochs", "num_iterations", "grad_accumulation"])
+def test_a_length_that_is_not_whole_is_refused(make_loop, name: str) -> None:
+    with pytest.raises(LoopTypeError, match=rf"{name} must be a whole number, got 2\.5"):
+        make_loop().fit(**{"num_epochs": 1, name: 2.5})
+
+
+def test_parameter_groups_stay_the_users_own(make_loop) -> None:
+    loop = make_loop()
+    group = loop.optimizer.param_groups[0]
+    loop.fit(num_epochs=1)
+    loop.fit(num_epochs=1)
+    assert loop.optimizer.param_groups[0] is group

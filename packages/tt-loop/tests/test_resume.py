@@ -195,3 +195,56 @@ def test_a_stop_that_was_decided_stays_decided() -> None:
     resumed.load_state_dict(cut.state)
     resumed.fit(num_epochs=2)
     assert resumed.total_iteration_idx == 3
+
+
+class Learned(nn.Module):
+    """A criterion with a parameter and a batch norm of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.norm = nn.Parameter(torch.ones(())), nn.BatchNorm1d(2)
+
+    def forward(self, out, target):
+        return nn.functional.cross_entropy(self.norm(out) * self.scale, target)
+
+
+def test_what_a_criterion_has_learned_is_part_of_the_state() -> None:
+    def loop_of() -> TrainLoop:
+        loop = make_loop()
+        loop.criterion = Learned()
+        loop.optimizer.add_param_group({"params": list(loop.criterion.parameters())})
+        return loop
+
+    whole = loop_of()
+    whole.fit(num_epochs=2)
+    cut = CutAfter(13)
+    with pytest.raises(Cut):
+        loop_of().fit(num_epochs=2, callbacks=[cut])
+    resumed = loop_of()
+    resumed.load_state_dict(cut.state)
+    resumed.fit(num_epochs=2)
+    assert_same(whole, resumed)
+    for name, value in whole.criterion.state_dict().items():
+        assert torch.equal(value, resumed.criterion.state_dict()[name]), name
+
+
+def test_a_start_that_fails_leaves_the_loaded_state_to_be_gone_on_from() -> None:
+    class FailsOnce(Callback):
+        failed = False
+
+        def on_train_begin(self) -> None:
+            if not self.failed:
+                self.failed = True
+                raise OSError("not reachable")
+
+    fit, cut = {"num_epochs": 2, "callbacks": [FailsOnce("once")]}, CutAfter(13)
+    with pytest.raises(Cut):
+        make_loop().fit(num_epochs=2, callbacks=[cut])
+    resumed = make_loop()
+    resumed.load_state_dict(cut.state)
+    with pytest.raises(OSError, match="not reachable"):
+        resumed.fit(**fit)
+    resumed.fit(**fit)
+    whole = make_loop()
+    whole.fit(num_epochs=2)
+    assert_same(whole, resumed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,8 +80,14 @@ def check_lengths(num_epochs: int, num_iterations: int, grad_accumulation: int) 
     """Look whether a fit has exactly one length.
 
     Raises:
+        LoopTypeError: For a number that is not whole.
         LoopValueError: When it has none, two, or a negative one.
     """
+    lengths = {"num_epochs": num_epochs, "num_iterations": num_iterations}
+    for name, value in {**lengths, "grad_accumulation": grad_accumulation}.items():
+        if not isinstance(value, numbers.Integral):
+            msg = f"{name} must be a whole number, got {value!r}."
+            raise LoopTypeError(msg)
     if (num_epochs > 0) == (num_iterations > 0) or min(num_epochs, num_iterations) < 0:
         msg = (
             "fit needs exactly one positive length, got "

@@ -216,7 +216,12 @@ def _norm_and_clip(optimizer: Optimizer, max_norm: float | None) -> Tensor:
 
 def _move_state(optimizer: Optimizer) -> None:
     """Put the optimizer's tensors where its parameters are now, as torch's own loading does."""
-    if optimizer.state:
+    elsewhere = any(
+        isinstance(value, Tensor) and value.ndim and value.device != parameter.device
+        for parameter, state in optimizer.state.items()
+        for value in state.values()
+    )
+    if elsewhere:  # loading also makes new groups and casts, so not without need
         optimizer.load_state_dict(optimizer.state_dict())
 
 

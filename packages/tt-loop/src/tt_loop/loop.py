@@ -24,7 +24,7 @@ from tt_loop.checks import (
 )
 from tt_loop.data.batches import check_shareable
 from tt_loop.data.positions import go_to_position
-from tt_loop.data.torch_loader import apart
+from tt_loop.data.torch_loader import apart, kept_generators
 from tt_loop.device import SingleDevice, default_device
 from tt_loop.display.progress import ProgressKind, check_progress
 from tt_loop.display.summary import ModelSummary, summary
@@ -65,7 +65,8 @@ class TrainLoop(LoopEvaluation):
         model: A `TTModel`, any `torch.nn.Module` together with a criterion, or a `ModelWrap`;
             a module may be a compiled one.
         train_loader: A `DataLoader`, or any iterable of batches that can be read anew each epoch.
-            On several processes its batch size is that of one process.
+            On several processes its batch size is that of one process. Its data set must not
+            change within an epoch: quick batches are read some at once, also without workers.
         validation_loader: Batches to validate with, or ``None``.
         test_loader: Batches for the evaluation after training, or ``None``.
         optimizer: The optimizer of the model's parameters, or several as a `MultiOptimizer`;
@@ -175,7 +176,7 @@ class TrainLoop(LoopEvaluation):
         self.prediction_store = ModelPredictionStore()
         self.experiment_timestamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         self.fit_began = self._counters()
-        self.fit_is_open = False
+        self.fit_is_open = self._still_open = False
         self.fit_under_way: Fit | None = None
         self.pending: Tree = {}
 
@@ -278,7 +279,8 @@ class TrainLoop(LoopEvaluation):
             else:
                 self._adopt(launcher.run(self._fit_elsewhere)[0])
         finally:
-            self.fit_is_open, self.settings = False, FitSettings()
+            self.fit_is_open, self._still_open = self._still_open, False
+            self.settings = FitSettings(elapsed=settings.elapsed if self.fit_is_open else 0.0)
         return self.model
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -301,13 +303,18 @@ class TrainLoop(LoopEvaluation):
                 check_shareable(loader, name)
 
     def _fit_here(self, strategy: Strategy) -> None:
-        position = self.pending.get("inside")
+        loaded = self.pending
+        position = loaded.get("inside")
         if position is not None:
             check_processes(position, strategy.comm.world_size)
         self._prepare(strategy)
         fit = self.fit_under_way = Fit(self, strategy, self._prepared, position)
         try:
             fit.run()
+        except BaseException:
+            if not fit.has_begun:  # what was loaded is still to be gone on from
+                self.pending, self._still_open = loaded, bool(loaded)
+            raise
         finally:
             fit.data.close()
             self.fit_under_way = None
@@ -412,7 +419,7 @@ class TrainLoop(LoopEvaluation):
         its last element.
         """
         loader, batch = self.train_loader, None
-        with preserved_rng(self.device):
+        with preserved_rng(self.device), kept_generators(loader):
             if loader is not None and not isinstance(loader, Iterator):
                 batch = next(iter(apart(loader)), None)
             inputs = tuple(batch[:-1]) if isinstance(batch, list | tuple) else None
@@ -423,7 +430,8 @@ class TrainLoop(LoopEvaluation):
     def state_dict(self) -> Tree:
         """Everything that an exact resume needs, between two steps or two epochs.
 
-        Every process must call it. What is measured so far reaches the recorder first.
+        Every process must call it. What is measured so far reaches the recorder first. The tensors
+        are those that training uses: `copy.deepcopy` the state to keep it in memory.
 
         Raises:
             LoopStateError: When a step is under way.

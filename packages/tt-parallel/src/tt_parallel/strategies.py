@@ -140,6 +140,15 @@ def _step_if(finite: Tensor, optimizer: Optimizer, precision: _Precision) -> Ten
     return skipped if is_finite else True
 
 
+def _is_elsewhere(optimizer: Optimizer) -> bool:
+    """Whether some of an optimizer's state is not where its parameter is."""
+    return any(
+        isinstance(value, Tensor) and value.ndim and value.device != parameter.device
+        for parameter, state in optimizer.state.items()
+        for value in state.values()
+    )
+
+
 def _leaves_steps_out(optimizer: Optimizer) -> bool:
     """Whether an optimizer can leave a step out on the device."""
     if not getattr(optimizer, "_step_supports_amp_scaling", False):
@@ -158,7 +167,7 @@ class _Wrapped:
     def _to_device(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         model.to(self.device)
         for optimizer in optimizers:
-            if optimizer.state:  # loading puts each tensor where its parameter is
+            if _is_elsewhere(optimizer):  # loading puts each tensor where its parameter is
                 optimizer.load_state_dict(optimizer.state_dict())
 
     def forward(self) -> AbstractContextManager[Any]:

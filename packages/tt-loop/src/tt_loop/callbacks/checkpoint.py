@@ -81,6 +81,10 @@ class Checkpoint(Callback):
                 raise
             _log.error("a checkpoint failed, the next one is tried: %s", error)
 
+    def on_exception(self, exception: BaseException) -> None:  # noqa: ARG002  # whatever it was
+        """Wait for the last save; a failure is noted beside the exception."""
+        self._settle()
+
     def on_train_end(self) -> None:
         """Wait for the last save; raises what it raised."""
         ticket, self._ticket = self._ticket, None

@@ -60,10 +60,20 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def batch_weight(batch: Any) -> int:
-    """Number of samples in a batch: the length of its first tensor, else of the batch itself."""
+    """Number of samples in a batch: the length of its first tensor, else of its first column.
+
+    Columns without tensors are the values of a mapping and the lists in a tuple; a list without
+    tensors is one of samples.
+    """
     first = _first_tensor(batch)
     if first is not None:
         return first.shape[0] if first.ndim else 1
+    columns = list(batch.values()) if isinstance(batch, Mapping) else batch
+    is_nested = isinstance(columns, list | tuple) and columns and type(columns[0]) is tuple
+    if isinstance(batch, Mapping | tuple) or is_nested:
+        sized = [column for column in columns if isinstance(column, list | tuple)]
+        if sized:
+            return len(sized[0])
     return len(batch) if isinstance(batch, Sized) else 1
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,11 +78,20 @@ def append_predictions(y_batch: Any, predictions: list[Any]) -> list[Any]:
 
 
 def torch_cat_transf(predictions: list[Any]) -> Any:
-    """Join the batches' predictions: tensors along their first dimension, lists end to end."""
-    if predictions and isinstance(predictions[0], Tensor):
+    """Join the batches' predictions.
+
+    Tensors and arrays are joined along their first dimension, dicts and tuples of tensors part by
+    part, lists end to end.
+    """
+    first = predictions[0] if predictions else None
+    if isinstance(first, Tensor):
         return torch.cat(predictions)
-    if predictions and isinstance(predictions[0], np.ndarray):
+    if isinstance(first, np.ndarray):
         return np.concatenate(predictions)
+    if isinstance(first, Mapping):
+        return {key: torch_cat_transf([batch[key] for batch in predictions]) for key in first}
+    if isinstance(first, tuple) and first and all(isinstance(part, Tensor) for part in first):
+        return tuple(torch_cat_transf(list(parts)) for parts in zip(*predictions, strict=True))
     return [item for batch in predictions for item in batch]
 
 
@@ -261,8 +270,12 @@ class Evaluator:
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
         """Modes are put back afterwards, and no gradients are kept."""
-        with kept_modes(self.model), torch.no_grad():
-            self.model.eval()
+        with ExitStack() as stack:
+            for part in (self.model, self.criterion):
+                if isinstance(part, nn.Module):
+                    stack.enter_context(kept_modes(part))
+                    part.eval()
+            stack.enter_context(torch.no_grad())
             yield
 
     def _visit(self, loader: Iterable[Any], name: str, visit: Callable[[Any], None]) -> None:

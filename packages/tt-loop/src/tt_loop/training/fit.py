@@ -58,13 +58,16 @@ class Fit:
         self.losses = EpochLosses(loop, strategy.device, skip_bad=guarded)
         self.guard = NonFiniteGuard(loop, loop.model, loop.nan_policy) if loop.nan_policy else None
         self._stops = LateFlags()
+        self.has_begun = False
 
     def run(self) -> None:
         """Train until the number of epochs or iterations is reached or the loop is stopped."""
         loop, main = self.loop, self.strategy.comm.rank == 0
         with preserved_host_rng():  # a display's library may draw when it is imported
             progress = make_progress(loop.progress, self.length.batches_left(), shown=main)
-        with kept_modes(self.model), progress as self.progress:
+        criterion = loop.criterion if isinstance(loop.criterion, nn.Module) else nn.Module()
+        with kept_modes(self.model), kept_modes(criterion), progress as self.progress:
+            criterion.train()
             loop.measured.open(self._run_info(), main=main)
             status = "completed"
             try:
@@ -113,13 +116,13 @@ class Fit:
 
     def _epoch(self) -> None:
         loop, strategy, model, updates = self.loop, self.strategy, self.model, self.updates
+        start = self._begin_epoch()  # callbacks may replace the loader or the criterion there
         batches, last = self.data.batches.sized, self.length.last_iteration()
         every, keep = loop.grad_accumulation, self.losses.keep
         loss_of = bound_loss(model, loop.criterion, strategy.device)
         filler = batches - 1 if batches and self.data.batches.filler else -1
         bare = filler < 0 and _is_bare(strategy, model)
         updates.nominal_weight = self.data.batches.nominal_weight
-        start = self._begin_epoch()
         with closing(self._read(start)) as read:
             for batch in read:
                 loop.iteration += 1
@@ -167,7 +170,7 @@ class Fit:
             loop.measured.begin_epoch()
             loop.callbacks_handler.execute("on_epoch_begin")
             self.data.begin_epoch()
-        loop.inside_epoch = True
+        loop.inside_epoch = self.has_begun = True
         return loop.iteration + 1
 
     def _read(self, start: int) -> Generator[Any]:

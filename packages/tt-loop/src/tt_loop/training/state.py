@@ -57,6 +57,7 @@ def capture(loop: TrainLoop) -> Tree:
             "early_stop": loop.early_stop,
             "elapsed": loop.settings.total_elapsed(),
         },
+        "criterion": _criterion_state(loop),
         "inside": inside,
         "loader": _position(loop),
         "seed": loop.seed,
@@ -83,6 +84,8 @@ def restore(loop: TrainLoop, state: Tree) -> None:
         _check_number(loop, state)
         parts["optimizers"] = state["optimizers"]
     strategy.load_state_dict(loop.model, loop.optimizers, parts)
+    if state.get("criterion") is not None:
+        loop.criterion.load_state_dict(state["criterion"])
     for name in _COUNTERS:
         setattr(loop, name, state["loop"][name])
     fit = state["fit"]
@@ -94,6 +97,12 @@ def restore(loop: TrainLoop, state: Tree) -> None:
     loop.inside_epoch = loop.inside_step = False
     loop.train_history.load_state_dict(state["history"])
     loop.pending = {name: state[name] for name in _LATER if state.get(name) is not None}
+
+
+def _criterion_state(loop: TrainLoop) -> Tree | None:
+    """Parameters and buffers of a criterion that has some."""
+    state = loop.criterion.state_dict() if isinstance(loop.criterion, nn.Module) else None
+    return dict(state) if state else None
 
 
 def _position(loop: TrainLoop) -> Tree | None:
