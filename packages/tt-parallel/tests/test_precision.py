@@ -55,6 +55,38 @@ def test_a_gradient_that_is_not_finite_skips_the_step() -> None:
     assert fresh.scaler.get_scale() == 128.0
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("precision", ["full", "bfloat16", "float16"])
+@pytest.mark.parametrize("worst", [1.0, float("inf"), float("nan")])
+def test_a_step_is_left_out_when_finite_gradients_are_required(
+    fused: bool, name: str, precision: str, worst: float
+) -> None:
+    model, _, _ = network()
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.1, fused=fused)
+    kind = FullPrecision() if precision == "full" else amp(device=CPU, dtype=precision)
+    before = [p.clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, worst)
+    kind.scale(torch.zeros((), requires_grad=True))  # loss scaling begins with a loss
+    report = apply_step(optimizer, kind, require_finite=True)
+    same = all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert (bool(report.skipped), same) == ((False, False) if worst == 1.0 else (True, True))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_first_step_with_momentum_is_left_out_whole() -> None:
+    model, _, _ = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    for worst in (float("nan"), 1.0):
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, worst)
+        apply_step(optimizer, FullPrecision(), require_finite=True)
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+    buffers = [state["momentum_buffer"] for state in optimizer.state.values()]
+    assert all(torch.equal(buffer, torch.ones_like(buffer)) for buffer in buffers)
+
+
 def test_order_of_a_step() -> None:
     model, optimizer, x = network()
     seen = []

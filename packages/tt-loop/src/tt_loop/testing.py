@@ -254,6 +254,19 @@ class StrategyContract(ABC):
         assert float(report.grad_norm) > 0.01
         torch.testing.assert_close(moved.norm(), torch.tensor(0.5 * 0.01), rtol=1e-3, atol=0)
 
+    def test_a_step_whose_gradients_are_not_finite_is_left_out(self) -> None:
+        """When it is asked for; others are made."""
+        for worst, stepped in ((1.0, True), (float("inf"), False), (float("nan"), False)):
+            strategy, model = self.make_strategy(), TinyModel()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+            strategy.prepare(model, [optimizer])
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, worst)
+            report = strategy.apply(optimizer, require_finite=True)
+            moved = not torch.equal(model.layer.weight.cpu(), TinyModel().layer.weight)
+            assert (moved, bool(report.skipped)) == (stepped, not stepped)
+            assert all(p.grad is None for p in model.parameters())
+
     def test_gradients_are_zero_after_the_step(self) -> None:
         """The next window starts from nothing."""
         model, _, _ = self._step()
