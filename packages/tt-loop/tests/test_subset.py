@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
 
-from tt_loop.api import Callback, LocalCollective, LoopValueError
+from tt_loop.api import Callback, LocalCollective, LoopValueError, Prefetched
 from tt_loop.callbacks.subset import DataSubsetTestRun
 from tt_loop.data.tensor_loader import TensorLoader
 
@@ -191,3 +191,11 @@ def test_it_can_be_sent_to_another_process(make_loop) -> None:
 def test_a_run_without_training_batches_and_negative_numbers_are_refused(numbers) -> None:
     with pytest.raises(LoopValueError, match="at least 1 training batch"):
         DataSubsetTestRun(*numbers)
+
+
+def test_a_loader_that_is_read_ahead_becomes_a_list(make_loop) -> None:
+    loop = make_loop()
+    loop.train_loader = ahead = Prefetched(TensorLoader(*loop.train_loader.dataset.tensors))
+    loop.fit(num_epochs=1, callbacks=[DataSubsetTestRun(2)])
+    assert loop.total_iteration_idx == 1
+    assert loop.train_loader is ahead

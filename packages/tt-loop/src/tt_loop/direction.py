@@ -43,10 +43,13 @@ def known_direction(metric: str) -> Mode | None:
 
 
 def direction_of(metric: str) -> Mode:
-    """As `known_direction`; another metric is to be large, as in AIToolbox, and the log says so."""
+    """As `known_direction`; another metric is to be large, as in AIToolbox. The log says so."""
     known = known_direction(metric)
     if known is None:
         _log.warning(
             "larger values of %r are taken for better; say the mode if they are not", metric
         )
+    else:
+        which = "smaller" if known == "min" else "larger"
+        _log.info("%s values of %r are better, by the words of its name", which, metric)
     return known or "max"

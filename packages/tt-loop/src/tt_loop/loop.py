@@ -383,11 +383,8 @@ class TrainLoop(LoopEvaluation):
 
     def newest_finite_loss(self) -> float:
         """The newest finite loss before the present epoch's first one that is not finite."""
-        return (
-            float("nan")
-            if self.fit_under_way is None
-            else self.fit_under_way.losses.newest_finite()
-        )
+        fit = self.fit_under_way
+        return float("nan") if fit is None else fit.losses.newest_finite()
 
     def get_schedulers(self) -> list[AbstractScheduler]:
         """The callbacks that schedule learning rates."""

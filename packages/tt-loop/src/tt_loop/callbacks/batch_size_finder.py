@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from tt_loop.callbacks._untouched import check_can_be_tried, trial, untouched
 from tt_loop.data.tensor_loader import TensorLoader
+from tt_loop.data.torch_loader import like
 from tt_loop.errors import LoopTypeError, LoopValueError
 
 if TYPE_CHECKING:
@@ -175,19 +176,10 @@ def _resized(loader: Any, size: int) -> Any:
         resized = copy.copy(loader)
         resized.batch_size = size
         return resized
-    return DataLoader(
+    return like(
+        loader,
         loader.dataset,
         batch_size=size,
         sampler=loader.sampler,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
         drop_last=loader.drop_last,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=loader.generator,
-        prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
-        in_order=loader.in_order,
     )

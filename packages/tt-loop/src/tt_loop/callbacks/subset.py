@@ -7,13 +7,14 @@ import itertools
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, RandomSampler, Subset
+from torch.utils.data import RandomSampler, Subset
 
 from tt_loop.callbacks.base import Callback
-from tt_loop.data.batches import check_shareable
+from tt_loop.data.batches import is_driven
+from tt_loop.data.prefetch import Prefetched
 from tt_loop.data.tensor_loader import TensorLoader
-from tt_loop.data.torch_loader import kept_generators
-from tt_loop.errors import LoopTypeError, LoopValueError
+from tt_loop.data.torch_loader import kept_generators, like
+from tt_loop.errors import LoopValueError
 from tt_loop.rng import preserved_rng
 
 __all__ = ["DataSubsetTestRun"]
@@ -106,11 +107,7 @@ class _PutBack(Callback):
 
 
 def _has_plain_order(loader: Any) -> bool:
-    try:
-        check_shareable(loader, "given")
-    except LoopTypeError:
-        return False
-    return True
+    return is_driven(loader) and not isinstance(loader, Prefetched)
 
 
 def _first_samples(loader: Any, samples: int) -> Any:
@@ -119,20 +116,11 @@ def _first_samples(loader: Any, samples: int) -> Any:
         return _first_rows(loader, samples)
     if samples >= len(loader.dataset):
         return loader
-    return DataLoader(
+    return like(
+        loader,
         Subset(loader.dataset, range(samples)),
         batch_size=loader.batch_size,
         shuffle=isinstance(loader.sampler, RandomSampler),
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=loader.generator,
-        prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
-        in_order=loader.in_order,
     )
 
 

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
+from tt_loop.data.copying import map_tensors
 from tt_loop.data.order import EvaluationOrder, TrainOrder
 from tt_loop.data.prefetch import Prefetched
 from tt_loop.data.sources import SeededSource, as_collated
 from tt_loop.data.tensor_loader import TensorLoader, tensors_of
-from tt_loop.data.torch_loader import apart, end_workers
+from tt_loop.data.torch_loader import apart, draws_each_once, end_workers, like
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
 from tt_loop.protocols import Tree
 from tt_loop.seeds import mixed_seed
@@ -50,13 +51,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
             for value in batch
         ]
         return moved if kind is list else tuple(moved)
-    if isinstance(batch, Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return kind(*(to_device(value, device) for value in batch))
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    return batch
+    return map_tensors(
+        batch, lambda t: t if t.device == device else t.to(device, non_blocking=True)
+    )
 
 
 def batch_weight(batch: Any) -> int:
@@ -98,15 +95,7 @@ def _first_tensor(batch: Any) -> Tensor | np.ndarray[Any, Any] | None:
 
 def _is_plain(loader: object) -> bool:
     """Whether the loader's order is one of the two that we know how to make ourselves."""
-    return type(loader) is TensorLoader or (
-        type(loader) is DataLoader
-        and loader.batch_size is not None
-        and type(loader.batch_sampler) is BatchSampler
-        and (
-            (type(loader.sampler) is SequentialSampler and _covers_all(loader))
-            or (type(loader.sampler) is RandomSampler and _draws_each_sample_once(loader))
-        )
-    )
+    return type(loader) is TensorLoader or (type(loader) is DataLoader and draws_each_once(loader))
 
 
 def is_driven(loader: Any) -> bool:
@@ -114,34 +103,12 @@ def is_driven(loader: Any) -> bool:
     return _is_plain(loader.loader if type(loader) is Prefetched else loader)
 
 
-def _covers_all(loader: DataLoader[Any]) -> bool:
-    return len(loader.sampler) == len(loader.dataset)  # type: ignore[arg-type]  # both are sized
-
-
-def _draws_each_sample_once(loader: DataLoader[Any]) -> bool:
-    sampler = loader.sampler
-    assert isinstance(sampler, RandomSampler)  # noqa: S101  # the caller has looked
-    return not sampler.replacement and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]  # a sampled dataset is sized
-
-
 def _rebuilt(
     loader: DataLoader[Any], order: TrainOrder | EvaluationOrder, source: SeededSource
 ) -> DataLoader[Any]:
     """The user's loader with another order and seeded samples, everything else kept."""
-    return DataLoader(
-        source,
-        batch_sampler=order,  # type: ignore[arg-type]  # what it yields is for the source alone
-        num_workers=loader.num_workers,
-        collate_fn=as_collated,
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=torch.Generator(),  # iterating must not draw from the global one
-        prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
-        in_order=loader.in_order,
-    )
+    own = torch.Generator()  # iterating must not draw from the global one
+    return like(loader, source, batch_sampler=order, collate_fn=as_collated, generator=own)
 
 
 class Batches:
@@ -367,7 +334,7 @@ def check_shareable(loader: object, name: str) -> None:
     Raises:
         LoopTypeError: When its order is not one that we know how to make ourselves.
     """
-    if not _is_plain(loader.loader if type(loader) is Prefetched else loader):
+    if not is_driven(loader):
         raise LoopTypeError(_cannot_share(loader, name))
 
 

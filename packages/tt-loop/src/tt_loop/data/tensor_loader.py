@@ -160,6 +160,11 @@ def tensors_of(loader: DataLoader[Any]) -> TensorLoader | None:
     """
     if not (type(loader) is DataLoader and draws_each_once(loader) and collates_by_default(loader)):
         return None
+    if (
+        isinstance(loader.sampler, RandomSampler)
+        and loader.sampler.generator is not loader.generator
+    ):
+        return None
     dataset, rows = rows_of(loader.dataset)
     if type(dataset) is not TensorDataset or not all(map(_is_ordinary, dataset.tensors)):
         return None

@@ -28,6 +28,7 @@ __all__ = [
     "generator_states",
     "generators_of",
     "kept_generators",
+    "like",
     "rows_of",
     "set_generator_states",
 ]
@@ -47,6 +48,23 @@ def apart(loader: Any) -> Any:
     twin = copy.copy(loader)
     twin._iterator = None
     return twin
+
+
+def like(loader: DataLoader[Any], dataset: Any, **changes: Any) -> DataLoader[Any]:
+    """A loader over a data set with the options of another, but for the order and the changes."""
+    options = {
+        "num_workers": loader.num_workers,
+        "collate_fn": loader.collate_fn,
+        "pin_memory": loader.pin_memory,
+        "timeout": loader.timeout,
+        "worker_init_fn": loader.worker_init_fn,
+        "multiprocessing_context": loader.multiprocessing_context,
+        "generator": loader.generator,
+        "prefetch_factor": loader.prefetch_factor,
+        "persistent_workers": loader.persistent_workers,
+        "in_order": loader.in_order,
+    }
+    return DataLoader(dataset, **{**options, **changes})
 
 
 def generators_of(loader: Any) -> list[torch.Generator]:
@@ -90,18 +108,17 @@ def end_workers(iterator: Any, *, persistent: bool = False) -> None:
 
 
 def draws_each_once(loader: DataLoader[Any]) -> bool:
-    """Whether an epoch is each sample once, in order or shuffled by the loader's generator."""
+    """Whether an epoch is each sample once, in batches, in order or shuffled."""
+    sampler = loader.sampler
     if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
         return False
-    sampler, samples = loader.sampler, len(loader.dataset)  # type: ignore[arg-type]  # a sampled dataset is sized
-    if type(sampler) is SequentialSampler:
-        return len(sampler) == samples
-    return (
-        type(sampler) is RandomSampler
-        and not sampler.replacement
-        and len(sampler.data_source) == sampler.num_samples == samples
-        and sampler.generator is loader.generator
-    )
+    if type(sampler) not in (SequentialSampler, RandomSampler):  # as for data without a length
+        return False
+    samples = len(loader.dataset)  # type: ignore[arg-type]  # a sampled dataset is sized
+    if isinstance(sampler, RandomSampler):
+        drawn = not sampler.replacement and sampler.num_samples == samples
+        return drawn and len(sampler.data_source) == samples
+    return len(sampler) == samples  # type: ignore[arg-type]  # a SequentialSampler is sized
 
 
 def collates_by_default(loader: DataLoader[Any]) -> bool:

@@ -56,11 +56,11 @@ class Updates:
     def resolve_hooks(self) -> None:
         """Look up the hooks of a step once."""
         find = self.loop.callbacks_handler.hooks
-        self._gradient_hooks = find("on_after_gradient_update")
-        self._step_hooks = find("on_before_optimizer_step")
+        gradient_hooks = find("on_after_gradient_update")
+        step_hooks = find("on_before_optimizer_step")
         self._after_hooks = find("on_after_optimizer_step")
-        self._on_gradients = [_bound(self._gradient_hooks, i) for i in range(len(self.optimizers))]
-        self._before_step = [_bound(self._step_hooks, i) for i in range(len(self.optimizers))]
+        self._on_gradients = [_bound(gradient_hooks, i) for i in range(len(self.optimizers))]
+        self._before_step = [_bound(step_hooks, i) for i in range(len(self.optimizers))]
 
     def backward(self, loss: Any, weight: Any) -> None:
         """Add one batch's gradients; weighted sums are divided by their whole weight in `step`."""
