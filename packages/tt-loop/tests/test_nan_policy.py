@@ -542,11 +542,13 @@ class Scaled:
     def __init__(self, **options) -> None:
         self.scaler = torch.amp.GradScaler("cpu", **options)
 
+    def prepare(self, model, optimizers, /) -> None: ...
+
     def forward(self):
         return contextlib.nullcontext()
 
-    def scale(self, loss, /):
-        return self.scaler.scale(loss)
+    def backward(self, loss, /, **options) -> None:
+        self.scaler.scale(loss).backward(**options)
 
     def unscale(self, optimizer, /) -> None:
         self.scaler.unscale_(optimizer)

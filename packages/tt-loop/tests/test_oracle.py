@@ -102,8 +102,10 @@ class Bfloat16:
     def forward(self):
         return torch.autocast("cpu", torch.bfloat16)
 
-    def scale(self, loss, /):
-        return loss
+    def prepare(self, model, optimizers, /) -> None: ...
+
+    def backward(self, loss, /, **options) -> None:
+        loss.backward(**options)
 
     def unscale(self, optimizer, /) -> None: ...
 

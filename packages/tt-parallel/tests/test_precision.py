@@ -34,7 +34,7 @@ def test_steps_equal_those_by_hand(dtype: torch.dtype) -> None:
     for _ in range(3):
         with precision.forward():
             loss = other(x).square().mean()
-        precision.scale(loss).backward()
+        precision.backward(loss)
         report = apply_step(optimizer, precision, max_norm=0.05)
         assert not report.skipped
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
@@ -45,7 +45,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step() -> None:
     model, optimizer, x = network()
     before = [p.clone() for p in model.parameters()]
     precision = TorchAmp(CPU, torch.float16, init_scale=256.0)
-    precision.scale(model(x).sum() * float("inf")).backward()
+    precision.backward(model(x).sum() * float("inf"))
     assert apply_step(optimizer, precision).skipped
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert precision.state_dict()["scaler"]["scale"] == 128.0
@@ -68,7 +68,7 @@ def test_a_step_is_left_out_when_finite_gradients_are_required(
     before = [p.clone() for p in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, worst)
-    kind.scale(torch.zeros((), requires_grad=True))  # loss scaling begins with a loss
+    kind.backward(torch.zeros((), requires_grad=True))  # loss scaling begins with a loss
     report = apply_step(optimizer, kind, require_finite=True)
     same = all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert (bool(report.skipped), same) == ((False, False) if worst == 1.0 else (True, True))
@@ -91,7 +91,7 @@ def test_order_of_a_step() -> None:
     model, optimizer, x = network()
     seen = []
     precision = TorchAmp(CPU, torch.float16, init_scale=1024.0)
-    precision.scale(model(x).square().mean()).backward()
+    precision.backward(model(x).square().mean())
 
     def look() -> None:
         seen.append(torch.cat([p.grad.flatten() for p in model.parameters()]).clone())
@@ -106,8 +106,7 @@ def test_order_of_a_step() -> None:
 
 def test_full_precision_is_torch_as_it_is() -> None:
     model, optimizer, x = network()
-    loss = FullPrecision().scale(model(x).sum())
-    loss.backward()
+    FullPrecision().backward(model(x).sum())
     assert not apply_step(optimizer, FullPrecision()).skipped
     FullPrecision().load_state_dict({})
 

@@ -77,13 +77,16 @@ class LocalCollective:
 class FullPrecision:
     """The `Precision` that changes nothing."""
 
+    def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> None:
+        """Nothing to do."""
+
     def forward(self) -> AbstractContextManager[None]:
         """A context without effect."""
         return _NOTHING
 
-    def scale(self, loss: Tensor, /) -> Tensor:
-        """Return the loss."""
-        return loss
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the loss's gradients."""
+        loss.backward(**options)  # type: ignore[no-untyped-call]  # torch's own
 
     def unscale(self, optimizer: Optimizer, /) -> None:
         """Gradients have their true size already."""
@@ -126,23 +129,19 @@ class SingleDevice:
         self.comm = LocalCollective()
         self.precision: Precision = FullPrecision() if precision is None else precision
         self.forward = self.precision.forward
-        if type(self.precision) is FullPrecision:
-            self.backward = _backward  # type: ignore[method-assign]  # one call less in each step
+        self.backward = self.precision.backward
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
         """Move the model and the optimizers' state to the device."""
         model.to(self.device)
         for optimizer in optimizers:
             _move_state(optimizer)
+        self.precision.prepare(model, optimizers)
         return model
 
     def micro(self, model: nn.Module, /, *, sync: bool) -> AbstractContextManager[None]:  # noqa: ARG002  # nothing to synchronise
         """A context without effect."""
         return _NOTHING
-
-    def backward(self, loss: Tensor, /, **options: Any) -> None:
-        """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
-        self.precision.scale(loss).backward(**options)  # type: ignore[no-untyped-call]  # torch's own
 
     def apply(
         self,
@@ -294,10 +293,6 @@ def _leaves_steps_out(optimizer: Optimizer) -> bool:
         return False
     # torch's fused SGD keeps, of a first step that is left out, momentum that it has not computed.
     return bool(optimizer.state) or not any(g.get("momentum") for g in optimizer.param_groups)
-
-
-def _backward(loss: Tensor, /, **options: Any) -> None:
-    loss.backward(**options)  # type: ignore[no-untyped-call]  # torch's own
 
 
 class InProcess:

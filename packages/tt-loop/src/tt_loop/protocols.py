@@ -100,12 +100,16 @@ class StepReport(Protocol):
 class Precision(Protocol):
     """Autocast and loss scaling; composes with any strategy."""
 
+    def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> None:
+        """Make a model that is on its device, and its optimizers, ready; called before each fit."""
+        ...
+
     def forward(self) -> AbstractContextManager[object]:
         """Context in which the loss is computed."""
         ...
 
-    def scale(self, loss: Tensor, /) -> Tensor:
-        """Scale the loss before its backward pass."""
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the gradients of a loss, scaled if need be; options of `torch.Tensor.backward`."""
         ...
 
     def unscale(self, optimizer: Optimizer, /) -> None:

@@ -1,18 +1,17 @@
 """The interface of tt-parallel. Nothing else is promised."""
 
-from tt_parallel.collective import ProcessGroup
+from tt_parallel.collective import OneProcess, ProcessGroup
 from tt_parallel.errors import NotTransferable, ParallelError, ParallelValueError, WorkerError
-from tt_parallel.launch import Spawn
+from tt_parallel.launch.spawn import Spawn
 from tt_parallel.modes import Here, ddp, dp
-from tt_parallel.precision import FullPrecision, TorchAmp, amp
-from tt_parallel.strategies import (
-    DataParallelStrategy,
-    DistributedStrategy,
-    OneProcess,
-    Step,
-    apply_step,
-)
-from tt_parallel.wrappers import TTDataParallel, TTDistributedDataParallel
+from tt_parallel.precision.factory import amp
+from tt_parallel.precision.full import FullPrecision
+from tt_parallel.precision.protocol import Precision
+from tt_parallel.precision.torch_amp import TorchAmp
+from tt_parallel.strategies.data_parallel import DataParallelStrategy
+from tt_parallel.strategies.distributed import DistributedStrategy
+from tt_parallel.strategies.step import Step, apply_step
+from tt_parallel.strategies.wrappers import TTDataParallel, TTDistributedDataParallel
 
 __all__ = [
     "DataParallelStrategy",
@@ -23,6 +22,7 @@ __all__ = [
     "OneProcess",
     "ParallelError",
     "ParallelValueError",
+    "Precision",
     "ProcessGroup",
     "Spawn",
     "Step",

@@ -7,11 +7,33 @@ from typing import Literal, TypeVar
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["ProcessGroup"]
+__all__ = ["OneProcess", "ProcessGroup"]
 
 T = TypeVar("T")
 
 _OPERATIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
+
+
+class OneProcess:
+    """The collective of a single process."""
+
+    rank = 0
+    world_size = 1
+
+    def all_reduce(self, tensor: Tensor, op: Literal["sum", "max", "min"] = "sum", /) -> Tensor:  # noqa: ARG002  # one value is its own sum and maximum
+        """Return the tensor."""
+        return tensor
+
+    def gather_objects(self, obj: T, /) -> list[T] | None:
+        """Return the object as the only one."""
+        return [obj]
+
+    def broadcast_object(self, obj: T, /) -> T:
+        """Return the object."""
+        return obj
+
+    def barrier(self) -> None:
+        """Return at once."""
 
 
 class ProcessGroup:

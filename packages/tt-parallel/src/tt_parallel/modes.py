@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import torch
 
 from tt_parallel.errors import ParallelValueError
-from tt_parallel.launch import Spawn
-from tt_parallel.strategies import DataParallelStrategy
+from tt_parallel.launch.spawn import Spawn
+from tt_parallel.strategies.data_parallel import DataParallelStrategy
 
 __all__ = ["Here", "ddp", "dp"]
 

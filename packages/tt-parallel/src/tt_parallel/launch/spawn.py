@@ -26,7 +26,7 @@ from torch.multiprocessing.spawn import (
 )
 
 from tt_parallel.errors import NotTransferable, ParallelValueError, WorkerError
-from tt_parallel.strategies import DistributedStrategy
+from tt_parallel.strategies.distributed import DistributedStrategy
 
 __all__ = ["Spawn"]
 

@@ -8,49 +8,20 @@ exponent of float32 and needs none.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from tt_parallel.errors import ParallelValueError
 
-__all__ = ["FullPrecision", "TorchAmp", "amp"]
+__all__ = ["DTYPES", "TorchAmp"]
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class FullPrecision:
-    """Computes in the parameters' own precision."""
-
-    def forward(self) -> AbstractContextManager[None]:
-        """A context without effect."""
-        return nullcontext()
-
-    def scale(self, loss: Tensor, /) -> Tensor:
-        """Return the loss."""
-        return loss
-
-    def unscale(self, optimizer: Optimizer, /) -> None:
-        """Gradients have their true size already."""
-
-    def step(self, optimizer: Optimizer, /) -> bool:
-        """Step; never skipped."""
-        optimizer.step()
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        """No state."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Accept the empty state only."""
-        if state:
-            msg = f"The saved run used mixed precision ({state.get('dtype')}), this one uses none."
-            raise ParallelValueError(msg)
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TorchAmp:
@@ -80,8 +51,8 @@ class TorchAmp:
     ) -> None:
         kind = torch.device(device).type
         self.dtype = dtype or (torch.float16 if kind == "cuda" else torch.bfloat16)
-        if self.dtype not in _DTYPES.values():
-            msg = f"Mixed precision computes in {' or '.join(_DTYPES)}, got dtype={self.dtype}."
+        if self.dtype not in DTYPES.values():
+            msg = f"Mixed precision computes in {' or '.join(DTYPES)}, got dtype={self.dtype}."
             raise ParallelValueError(msg)
         scaled = self.dtype is torch.float16
         if scaler and not scaled:
@@ -90,13 +61,16 @@ class TorchAmp:
         self.scaler = GradScaler(kind, enabled=scaled, **scaler)
         self._kind, self._cache_enabled = kind, cache_enabled
 
+    def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> None:
+        """Nothing to do: parameters stay in float32."""
+
     def forward(self) -> AbstractContextManager[Any]:
         """A new autocast context."""
         return torch.autocast(self._kind, self.dtype, cache_enabled=self._cache_enabled)
 
-    def scale(self, loss: Tensor, /) -> Tensor:
-        """The loss times the present scale."""
-        return self.scaler.scale(loss)
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the gradients of the loss times the present scale."""
+        self.scaler.scale(loss).backward(**options)  # type: ignore[no-untyped-call]  # torch's own
 
     def unscale(self, optimizer: Optimizer, /) -> None:
         """Divide the gradients by the scale and look whether they are finite."""
@@ -128,29 +102,3 @@ class TorchAmp:
             raise ParallelValueError(msg)
         self.scaler = GradScaler(self._kind, enabled=self.scaler.is_enabled())
         self.scaler.load_state_dict(state["scaler"])
-
-
-_SCALER_OPTIONS = ("init_scale", "growth_factor", "backoff_factor", "growth_interval")
-
-
-def amp(*, device: torch.device, **options: Any) -> TorchAmp:
-    """The entry point ``amp``: what ``use_amp=True`` and ``use_amp={...}`` mean.
-
-    Raises:
-        ParallelValueError: For an option that torch.amp does not have.
-    """
-    known = ("dtype", "cache_enabled", *_SCALER_OPTIONS)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        msg = f"use_amp knows the options {', '.join(known)}; got {', '.join(unknown)}."
-        raise ParallelValueError(msg)
-    if isinstance(options.get("dtype"), str):
-        options["dtype"] = _dtype(options["dtype"])
-    return TorchAmp(device, **options)
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name not in _DTYPES:
-        msg = f"dtype must be one of {', '.join(_DTYPES)}, got {name!r}."
-        raise ParallelValueError(msg)
-    return _DTYPES[name]
