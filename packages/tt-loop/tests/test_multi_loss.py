@@ -563,11 +563,6 @@ def on_two(model) -> TrainLoop:
     return TrainLoop(model, loader, None, None, optimizer, None, gpu_mode=OnTwo(), progress=False)
 
 
-def test_several_losses_on_many_processes_are_refused() -> None:
-    with pytest.raises(LoopValueError, match="train on one process only"):
-        on_two(gan()).fit(num_epochs=1)
-
-
 def test_one_plain_loss_for_several_optimizers_trains_on_many_processes() -> None:
     model = Plain()
     before = copy.deepcopy(model)

@@ -143,6 +143,9 @@ class SingleDevice:
         """A context without effect."""
         return _NOTHING
 
+    def reduce_gradients(self, optimizer: Optimizer, /) -> None:
+        """Nothing to do: there is one process."""
+
     def apply(
         self,
         optimizer: Optimizer,

@@ -40,6 +40,7 @@ from tt_loop.rng import preserved_rng, seed_process, set_rng_state
 from tt_loop.schedulers.basic import AbstractScheduler
 from tt_loop.training.fit import Fit
 from tt_loop.training.history import TrainingHistory
+from tt_loop.training.interrupts import exception_for
 from tt_loop.training.measured import Measured
 from tt_loop.training.multi_loss_optim import MultiOptimizer
 from tt_loop.training.nonfinite import NanPolicy, checked_policy
@@ -176,7 +177,9 @@ class TrainLoop(LoopEvaluation):
         self.prediction_store = ModelPredictionStore()
         self.experiment_timestamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         self.fit_began = self._counters()
+        self.alone: Callback | None = None  # one that is called in this process only
         self.fit_is_open = self._still_open = False
+        self._is_elsewhere = self._is_seeded = False  # in a process of its own; with a seed of it
         self.fit_under_way: Fit | None = None
         self.pending: Tree = {}
 
@@ -206,6 +209,11 @@ class TrainLoop(LoopEvaluation):
     def rank(self) -> int:
         """Number of this process among those that train together."""
         return 0 if self._strategy is None else self._strategy.comm.rank
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes train together."""
+        return 1 if self._strategy is None else self._strategy.comm.world_size
 
     def is_main_process(self) -> bool:
         """Whether this is the process that writes and shows things."""
@@ -302,7 +310,10 @@ class TrainLoop(LoopEvaluation):
             if loader is not None:
                 check_shareable(loader, name)
 
-    def _fit_here(self, strategy: Strategy) -> None:
+    def _fit_here(self, strategy: Strategy) -> Tree | None:
+        """Fit in this process; of a fit elsewhere that was interrupted, returns the state."""
+        if strategy.comm.world_size > 1 or self._is_elsewhere:
+            self._join(strategy)
         loaded = self.pending
         position = loaded.get("inside")
         if position is not None:
@@ -312,6 +323,8 @@ class TrainLoop(LoopEvaluation):
         try:
             fit.run()
         except BaseException:
+            if self._is_elsewhere and fit.interrupted_by is not None:
+                return {**self.state_dict(), "interrupted_by": fit.interrupted_by}
             if not fit.has_begun:  # what was loaded is still to be gone on from
                 self.pending, self._still_open = loaded, bool(loaded)
             raise
@@ -320,23 +333,35 @@ class TrainLoop(LoopEvaluation):
             self.fit_under_way = None
             # A fit that was cut short inside an epoch leaves nothing that could be gone on from.
             self.inside_step, self.inside_epoch = self.inside_epoch, False
+        return None
+
+    def _join(self, strategy: Strategy) -> None:
+        """Become one of the processes of a run, which agree on what the first one says."""
+        self._strategy, comm = strategy, strategy.comm
+        said = (self.seed, self.experiment_timestamp)
+        self.seed, self.experiment_timestamp = comm.broadcast_object(said)
+        if not self._is_seeded:
+            seed_process(self.seed, comm.rank)
+            self._is_seeded = True
+        self.callbacks_handler.execute("on_multiprocess_start")
 
     def _fit_elsewhere(self, strategy: Strategy) -> Tree | None:
         """Fit in a process of its own; the first of each node gives back what has to be known."""
-        self._strategy = strategy
-        seed_process(self.seed, strategy.comm.rank)
-        self.callbacks_handler.execute("on_multiprocess_start")
-        self._fit_here(strategy)
-        state = self.state_dict()
-        of_rank_0 = {name: state[name] for name in ("rng", "callbacks")}
+        self._is_elsewhere = True
+        state = self._fit_here(strategy) or self.state_dict()
+        of_rank_0 = {name: state[name] for name in ("rng", "callbacks", "inside")}
         state.update(strategy.comm.broadcast_object(of_rank_0))
         return state if os.environ.get("LOCAL_RANK", str(strategy.comm.rank)) == "0" else None
 
     def _adopt(self, state: Tree | None) -> None:
         """Take over the state of a fit in other processes."""
-        if state is not None:
-            self.load_state_dict(state)
-            self.callbacks_handler.load_state_dict(self.pending.pop("callbacks"))
+        if state is None:
+            return
+        self.load_state_dict(state)
+        self.callbacks_handler.load_state_dict(self.pending.pop("callbacks"))
+        if "interrupted_by" in state:
+            self._still_open = True  # the next fit goes on from the step that it stopped at
+            raise exception_for(state["interrupted_by"])
 
     def _prepare(self, strategy: Strategy) -> None:
         pending = self.pending
@@ -355,7 +380,20 @@ class TrainLoop(LoopEvaluation):
         self.pending = {}
 
     def ready(self) -> tuple[Strategy, Any]:
-        """The strategy and the prepared model: those of the last fit, else one device's."""
+        """The strategy and the prepared model: those of the last fit, else one device's.
+
+        Raises:
+            LoopStateError: In a callback that runs in one of several processes, which would wait
+                for the others.
+        """
+        if self.alone is not None:
+            msg = (
+                f"{type(self.alone).__name__} runs in one process of {self.num_processes} "
+                f"(device_idx_execution={self.alone.device_idx_execution}), where it must not "
+                "evaluate, predict or take the loop's state: all processes take part in that. "
+                "Leave device_idx_execution out, and ask is_main_process() before writing."
+            )
+            raise LoopStateError(msg)
         if self._strategy is None:
             pending, self.pending = self.pending, {}  # for the fit
             given = isinstance(self.gpu_mode, Strategy)
@@ -368,7 +406,8 @@ class TrainLoop(LoopEvaluation):
         return {"epochs_done": self.epochs_done, "total_iteration_idx": self.total_iteration_idx}
 
     def __getstate__(self) -> dict[str, Any]:
-        here = {"_strategy": None, "_prepared": None, "fit_under_way": None, "batch": None}
+        here: dict[str, Any] = {"_strategy": None, "_prepared": None, "fit_under_way": None}
+        here.update(batch=None, _is_seeded=False)
         return {**self.__dict__, **here, "prediction_store": ModelPredictionStore()}
 
     # What callbacks ask

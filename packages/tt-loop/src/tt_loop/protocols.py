@@ -169,6 +169,10 @@ class Strategy(Protocol):
         """
         ...
 
+    def reduce_gradients(self, optimizer: Optimizer, /) -> None:
+        """Average over the processes an optimizer's gradients that ``sync=False`` kept local."""
+        ...
+
     def apply(
         self,
         optimizer: Optimizer,

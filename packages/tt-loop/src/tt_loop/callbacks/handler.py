@@ -39,11 +39,11 @@ class CallbacksHandler:
 
     def hooks(self, name: str) -> list[Hook]:
         """The bound methods of those callbacks that override a hook and run in this process."""
-        default, rank = getattr(Callback, name), self.train_loop_obj.rank
+        loop, default = self.train_loop_obj, getattr(Callback, name)
         return [
-            method
+            method if callback.device_idx_execution is None else _Alone(method, callback)
             for callback in self.callbacks
-            if callback.device_idx_execution in (None, rank)
+            if callback.device_idx_execution in (None, loop.rank)
             and getattr(method := getattr(callback, name), "__func__", method) is not default
         ]
 
@@ -53,7 +53,7 @@ class CallbacksHandler:
             try:
                 hook(*args)
             except BaseException as error:
-                owner = type(getattr(hook, "__self__", hook)).__name__
+                owner = type(_owner(hook)).__name__
                 error.add_note(f"Raised in the hook {name} of the callback {owner}.")
                 raise
 
@@ -63,7 +63,7 @@ class CallbacksHandler:
             try:
                 hook(exception)
             except Exception as error:  # the first exception is what has to be told
-                owner = type(getattr(hook, "__self__", hook)).__name__
+                owner = type(_owner(hook)).__name__
                 exception.add_note(f"The hook on_exception of {owner} failed too: {error!r}")
 
     def may_measure_later(self) -> bool:
@@ -91,6 +91,25 @@ class CallbacksHandler:
             counts[name] = counts.get(name, -1) + 1
             keyed.append((f"{name}.{counts[name]}", callback))
         return keyed
+
+
+class _Alone:
+    """A hook that runs in one process, which must not wait for others."""
+
+    def __init__(self, hook: Hook, callback: Callback) -> None:
+        self._hook, self.__self__ = hook, callback
+
+    def __call__(self, *args: Any) -> None:
+        loop = self.__self__.train_loop_obj
+        loop.alone = self.__self__ if loop.num_processes > 1 else None
+        try:
+            self._hook(*args)
+        finally:
+            loop.alone = None
+
+
+def _owner(hook: Hook) -> Any:
+    return getattr(hook, "__self__", hook)
 
 
 def _checked(callbacks: Sequence[Callback] | None) -> list[Callback]:

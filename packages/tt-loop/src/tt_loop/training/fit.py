@@ -24,6 +24,7 @@ from tt_loop.model import bound_loss
 from tt_loop.protocols import RunInfo, Strategy, Tree
 from tt_loop.rng import preserved_host_rng
 from tt_loop.training.flags import LateFlags
+from tt_loop.training.interrupts import Interrupts, exception_for, signal_in
 from tt_loop.training.length import FitLength
 from tt_loop.training.losses import EpochLosses
 from tt_loop.training.nonfinite import NonFiniteGuard
@@ -44,6 +45,10 @@ class Fit:
         strategy: Where and how a step is executed.
         model: The model that the strategy prepared.
         position: Where inside an epoch to go on, from a saved state; ``None`` begins an epoch.
+
+    Attributes:
+        has_begun: A batch has been asked for.
+        interrupted_by: The signal that all processes stopped for, at the same step.
     """
 
     def __init__(
@@ -53,12 +58,14 @@ class Fit:
         self.model: Any = model
         self.data = TrainingData(loop, strategy.comm, strategy.device)
         self.length = FitLength(loop, self.data)
-        self.updates = Updates(loop, strategy, self.data.batches.nominal_weight)
+        self.interrupts = Interrupts(active=strategy.comm.world_size > 1)
+        self.updates = Updates(loop, strategy, self.data.batches.nominal_weight, self._wish)
         guarded = loop.nan_policy is not None
         self.losses = EpochLosses(loop, strategy.device, skip_bad=guarded)
         self.guard = NonFiniteGuard(loop, loop.model, loop.nan_policy) if loop.nan_policy else None
         self._stops = LateFlags()
         self.has_begun = False
+        self.interrupted_by: int | None = None
 
     def run(self) -> None:
         """Train until the number of epochs or iterations is reached or the loop is stopped."""
@@ -71,10 +78,13 @@ class Fit:
             loop.measured.open(self._run_info(), main=main)
             status = "completed"
             try:
-                self._train()
+                with self.interrupts:
+                    self._train()
             except BaseException as error:
                 _explain(error, loop.batch, self.strategy.device)
-                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                status = (
+                    "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+                )
                 loop.measured.event("exception", {"type": type(error).__name__, "text": str(error)})
                 loop.callbacks_handler.execute_on_exception(error)
                 raise
@@ -96,7 +106,7 @@ class Fit:
             optimizer.zero_grad()  # a fit that failed may have left some
         self.model.train()
         callbacks.execute("on_train_begin")
-        loop.early_stop = self._anybody(loop.early_stop)
+        self._agree_to_stop()
         self._resolve_hooks()
         while self.position is not None or not (loop.early_stop or self.length.is_complete()):
             began = time.monotonic()
@@ -106,8 +116,8 @@ class Fit:
             self._validate()
             callbacks.execute("on_epoch_end")
             loop.message_service.end_of_epoch_trigger()
-            loop.early_stop = self._anybody(loop.early_stop)
             self._close_epoch(time.monotonic() - began)
+            self._agree_to_stop()
         if loop.test_loader is not None and loop.end_auto_eval:
             self._insert("train_end_test_loss", loop.evaluate_loss_on_test_set())
         callbacks.execute("on_train_end")
@@ -139,7 +149,7 @@ class Fit:
                     keep(loss, weight)
                     updates.backward(loss, weight)
                 else:
-                    with strategy.micro(model, sync=update):
+                    with strategy.micro(model, sync=update and not updates.defers):
                         with strategy.forward():
                             loss, weight = split_loss(loss_of(batch), batch)
                         if loop.iteration == filler:
@@ -192,19 +202,35 @@ class Fit:
 
     def _stopping(self) -> bool:
         """Whether to end the epoch here; several processes do it at the same step or not at all."""
-        agreed = self.updates.agreed_stop
-        if agreed is None:
+        wishes = self.updates.agreed_wishes
+        if wishes is None:
             return self.loop.early_stop
-        if agreed.device.type == "cpu":
-            return bool(agreed)
-        self._stops.add(agreed > 0, None)  # read some steps later, without waiting
-        return any(stop for stop, _ in self._stops.read())
+        if wishes.device.type == "cpu":
+            return self._heed(float(wishes))
+        self._stops.add(wishes > 0, wishes)  # read some steps later, without waiting
+        return any(stop and self._heed(float(wishes)) for stop, wishes in self._stops.read())
 
-    def _anybody(self, flag: bool) -> bool:
-        if self.strategy.comm.world_size == 1:
-            return flag
-        wanted = torch.tensor(float(flag), device=self.strategy.device)
-        return bool(self.strategy.comm.all_reduce(wanted, "max"))
+    def _agree_to_stop(self) -> None:
+        """Whether to go on, in all processes alike, where no message of a step tells."""
+        if self.strategy.comm.world_size > 1:
+            wishes = torch.tensor(self._wish(), dtype=torch.float64, device=self.strategy.device)
+            self.loop.early_stop = self._heed(float(self.strategy.comm.all_reduce(wishes)))
+
+    def _wish(self) -> float:
+        """What this process adds to the sum that tells whether to stop."""
+        return self.interrupts.wish + self.loop.early_stop
+
+    def _heed(self, wishes: float) -> bool:
+        """Whether to stop.
+
+        Raises:
+            KeyboardInterrupt: When a process was interrupted.
+            SystemExit: When a process was asked to end.
+        """
+        self.interrupted_by = signal_in(wishes)
+        if self.interrupted_by is not None:
+            raise exception_for(self.interrupted_by)
+        return wishes > 0
 
     def _resolve_hooks(self) -> None:
         """Look up the hooks of the step once: bound methods of those that override them.

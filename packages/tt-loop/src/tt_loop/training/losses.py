@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from tt_loop.protocols import Collective, Tree
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop
 
-__all__ = ["EpochLosses", "LossRecord"]
+__all__ = ["EpochLosses", "LossRecord", "agreed_names"]
 
 _log = logging.getLogger(__name__)
 
@@ -181,8 +182,8 @@ class EpochLosses:
         ``loss`` is the mean over the epoch's samples as they were while training: no second pass
         over the training data is made. The history has it as ``accumulated_loss`` too.
         """
-        for name, record in self._records.items():
-            suffix = f"_{name}" if name else ""
+        for name in agreed_names(comm, self._records):
+            record, suffix = self._record(name), f"_{name}" if name else ""
             mean = record.mean(comm)
             self.loop.train_history[f"accumulated_loss{suffix}"] = mean
             self.loop.measured.insert(f"loss{suffix}", mean)
@@ -207,6 +208,14 @@ class EpochLosses:
         """Go on inside an epoch."""
         for name, record in state.items():
             self._record(name).load_state_dict(record)
+
+
+def agreed_names(comm: Collective, names: Iterable[str]) -> list[str]:
+    """The names that any process has, in one order in all; some may have had no batch with one."""
+    if comm.world_size == 1:
+        return list(names)
+    found = comm.gather_objects(list(names)) or []
+    return comm.broadcast_object(list(dict.fromkeys(itertools.chain.from_iterable(found))))
 
 
 def _stacked(weights: Sequence[Any], like: Tensor) -> Tensor:

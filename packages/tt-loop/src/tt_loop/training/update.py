@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tt_loop.errors import LoopTypeError, LoopValueError
+from tt_loop.errors import LoopTypeError
 from tt_loop.protocols import StepReport, Strategy, Tree
 from tt_loop.training.gradients import forget_gradients, parameters_of
 from tt_loop.training.multi_loss_optim import MultiLoss, MultiOptimizer
@@ -27,16 +27,25 @@ class Updates:
         loop: The loop; its ``max_grad_norm`` counts.
         strategy: Where and how a step is executed.
         nominal_weight: Weight of a full batch.
+        wish: What this process adds to the sum that tells whether to stop.
 
     Attributes:
         window: Number of batches whose gradients wait for the next step.
         weight: Their total weight over the nominal one.
         weights: The same of those batches that had a loss for one of several optimizers, by its
             number; the optimizers that are missing do not step.
-        agreed_stop: Whether any process wants to stop, as of the newest update, on many processes.
+        agreed_wishes: The sum over the processes of what they wish, as of the newest update.
+        defers: Gradients stay in their process until the step, since each optimizer has some of
+            its own losses.
     """
 
-    def __init__(self, loop: TrainLoop, strategy: Strategy, nominal_weight: float) -> None:
+    def __init__(
+        self,
+        loop: TrainLoop,
+        strategy: Strategy,
+        nominal_weight: float,
+        wish: Callable[[], float],
+    ) -> None:
         self.loop, self.strategy, self.nominal_weight = loop, strategy, nominal_weight
         self.optimizers = loop.optimizers
         self.together = strategy.comm.world_size > 1
@@ -44,11 +53,13 @@ class Updates:
         self.window = 0
         self.weight: Any = 0
         self.weights: dict[int, Any] = {}
-        self.agreed_stop: Tensor | None = None
+        self._wish = wish
+        self.agreed_wishes: Tensor | None = None
         self.require_finite = loop.nan_policy is not None
         self._holds = loop.nan_policy == "stop"
         self._backward = strategy.backward
         self._several = isinstance(loop.optimizer, MultiOptimizer)
+        self.defers = self._several and self.together
         self._parameters = [parameters_of(optimizer) for optimizer in self.optimizers]
         self._stopped: Tensor | None = None  # NaN once a step was left out for good, else 1
         self.resolve_hooks()
@@ -80,12 +91,6 @@ class Updates:
 
     def _backward_several(self, losses: MultiLoss, share: Any) -> None:
         """Give each optimizer's parameters the gradients of its own losses and of no other."""
-        if self.together:
-            msg = (
-                "Several losses with optimizers of their own train on one process only; on many, "
-                "return their sum from get_loss."
-            )
-            raise LoopValueError(msg)
         by_optimizer = {
             number: loss
             for number, loss in losses.by_optimizer(len(self.optimizers)).items()
@@ -108,11 +113,11 @@ class Updates:
 
     def step(self) -> list[StepReport | None]:
         """Step with every optimizer that has gradients; tells what each did."""
-        scale = self._grad_scale() if self.weighted else None
         if self._several:
-            reports = [self._step_one(number, scale) for number in range(len(self.optimizers))]
+            scales = self._scales()
+            reports = [self._step_one(number, scales) for number in range(len(self.optimizers))]
         else:
-            reports = [self._apply(0, scale)]
+            reports = [self._apply(0, self._grad_scale() if self.weighted else None)]
         if self._holds:
             self._hold(reports)
         self.weights, self.window, self.weight = {}, 0, 0
@@ -122,14 +127,32 @@ class Updates:
             hook()
         return reports
 
-    def _step_one(self, number: int, scale: Tensor | float | None) -> StepReport | None:
+    def _scales(self) -> dict[int, Tensor | float | None]:
+        """The factors of the gradients of those of several optimizers that take part."""
+        if not self.weighted:
+            return dict.fromkeys(self.weights)
+        if not self.together:
+            return {number: _inverse(weight) for number, weight in self.weights.items()}
+        numbers = range(len(self.optimizers))
+        *totals, self.agreed_wishes = self._sums(
+            *(self.weights.get(number, 0) for number in numbers), self._wish()
+        ).unbind()
+        # An optimizer may have had its loss in another process only: all have to know.
+        scale = self.strategy.comm.world_size
+        known = zip(numbers, torch.stack(totals).tolist(), strict=True)
+        return {number: scale / total for number, total in known if total}
+
+    def _step_one(
+        self, number: int, scales: Mapping[int, Tensor | float | None]
+    ) -> StepReport | None:
         """Step with one of several optimizers, if it takes part."""
-        if number not in self.weights:
-            forget_gradients(self.optimizers[number])  # a plain loss gave some to all
+        optimizer = self.optimizers[number]
+        if number not in scales:
+            forget_gradients(optimizer)  # a plain loss gave some to all
             return None
-        if self.weighted and not self.together:
-            scale = _inverse(self.weights[number])
-        return self._apply(number, scale)
+        if self.defers:
+            self.strategy.reduce_gradients(optimizer)
+        return self._apply(number, scales[number])
 
     def _hold(self, reports: list[StepReport | None]) -> None:
         """Make no step any more after one whose flag stays on the device and is read later."""
@@ -157,13 +180,16 @@ class Updates:
         """
         if not self.together:
             return _inverse(self.weight)
+        total, self.agreed_wishes = self._sums(self.weight, self._wish()).unbind()
+        return _inverse(total / self.strategy.comm.world_size)  # gradients are means over them
+
+    def _sums(self, *values: Any) -> Tensor:
+        """The sums of some values over the processes: a step's one message."""
         device = self.strategy.device
-        values = (self.weight, float(self.loop.early_stop))
         message = torch.stack(
             [torch.as_tensor(value, dtype=torch.float64, device=device) for value in values]
         )
-        total, self.agreed_stop = self.strategy.comm.all_reduce(message).unbind()
-        return _inverse(total / self.strategy.comm.world_size)  # gradients are means over them
+        return self.strategy.comm.all_reduce(message)
 
     # The window's part of an exact resume
 

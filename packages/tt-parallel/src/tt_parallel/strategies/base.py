@@ -41,6 +41,9 @@ class Wrapped:
         """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
         self.precision.backward(loss, **options)
 
+    def reduce_gradients(self, optimizer: Optimizer, /) -> None:
+        """Average the gradients that `micro` kept in this process; one process has them all."""
+
     def apply(
         self,
         optimizer: Optimizer,

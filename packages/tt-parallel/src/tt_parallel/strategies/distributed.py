@@ -26,6 +26,7 @@ from tt_parallel.collective import ProcessGroup
 from tt_parallel.errors import ParallelValueError
 from tt_parallel.precision.protocol import Precision
 from tt_parallel.strategies.base import Wrapped
+from tt_parallel.strategies.gradients import average_gradients
 from tt_parallel.strategies.wrappers import TTDistributedDataParallel
 
 __all__ = ["DistributedStrategy"]
@@ -72,3 +73,14 @@ class DistributedStrategy(Wrapped):
             return nullcontext()
         context: AbstractContextManager[None] = model.no_sync()  # type: ignore[operator]  # what `prepare` gave
         return context
+
+    def reduce_gradients(self, optimizer: Optimizer, /) -> None:
+        """Average over the processes the gradients that `micro` kept in each of them.
+
+        A gradient that no process has stays missing. All processes must call it.
+
+        Raises:
+            ParallelValueError: For a sparse gradient.
+        """
+        groups = optimizer.param_groups
+        average_gradients([p for group in groups for p in group["params"]], self.comm)
