@@ -232,6 +232,7 @@ class TrainLoop(LoopEvaluation):
         eval_every: int = 0,
         dry_run: int = 0,
         overfit: int = 0,
+        in_process_data_load: Callback | Sequence[Callback] | None = None,
         **launch_options: Any,
     ) -> Any:
         """Train and return the trained model. Called again, it goes on.
@@ -247,6 +248,8 @@ class TrainLoop(LoopEvaluation):
             dry_run: Try everything on so many batches: of the training set for one epoch, and of
                 each set that is evaluated.
             overfit: Train on the first so many batches only, the same in each epoch.
+            in_process_data_load: Callbacks that build the loaders in each process that trains, as
+                `InMultiProcessDataLoad` does; the loop itself may have none then.
             **launch_options: Options of the ``gpu_mode``, such as ``num_gpus`` for ``'ddp'``.
 
         Raises:
@@ -261,10 +264,7 @@ class TrainLoop(LoopEvaluation):
         elif settings.max_time is not None and not num_epochs and not num_iterations:
             num_epochs = ENDLESS
         check_lengths(num_epochs, num_iterations, grad_accumulation)
-        required(self.train_loader, "a train_loader", "fit")
         required(self.optimizer, "an optimizer", "fit")
-        if eval_every:
-            required(self.validation_loader, "a validation_loader", "eval_every")
         launcher = make_launcher(
             find_strategy(self.gpu_mode),
             self.gpu_mode,
@@ -277,11 +277,15 @@ class TrainLoop(LoopEvaluation):
         self._open_fit(settings)
         self.num_epochs, self.num_iterations = num_epochs, num_iterations
         self.grad_accumulation = grad_accumulation
-        self.callbacks_handler.register_callbacks(callbacks)
+        builders = in_process_data_load or ()
+        builders = [builders] if isinstance(builders, Callback) else builders
+        self.callbacks_handler.register_callbacks([*builders, *(callbacks or ())])
         if self.print_callbacks:
             _log.info("callbacks in order: %s", [type(each).__name__ for each in self.callbacks])
         self.fit_is_open = True
         try:
+            if not self.callbacks_handler.hooks("on_multiprocess_start"):
+                self._check_loaders()  # nobody builds them later
             if launcher.in_process:
                 launcher.run(self._fit_here)
             else:
@@ -303,6 +307,11 @@ class TrainLoop(LoopEvaluation):
             self.fit_began, self.early_stop = self._counters(), False
         self.settings = settings
 
+    def _check_loaders(self) -> None:
+        required(self.train_loader, "a train_loader", "fit")
+        if self.settings.eval_every:
+            required(self.validation_loader, "a validation_loader", "eval_every")
+
     def _check_shareable(self) -> None:
         """Refuse here, with its own error, what would fail in each of the processes."""
         loaders = (self.train_loader, self.validation_loader, self.test_loader)
@@ -314,6 +323,7 @@ class TrainLoop(LoopEvaluation):
         """Fit in this process; of a fit elsewhere that was interrupted, returns the state."""
         if strategy.comm.world_size > 1 or self._is_elsewhere:
             self._join(strategy)
+        self._check_loaders()
         loaded = self.pending
         position = loaded.get("inside")
         if position is not None:

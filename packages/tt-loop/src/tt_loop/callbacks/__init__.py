@@ -28,6 +28,7 @@ from tt_loop.callbacks.performance import (
     evaluate_whole,
 )
 from tt_loop.callbacks.predictions_same import AllPredictionsSame
+from tt_loop.callbacks.process_data import DistributedSamplerSetEpoch, InMultiProcessDataLoad
 from tt_loop.callbacks.profiler import Profiler
 from tt_loop.callbacks.subset import DataSubsetTestRun
 from tt_loop.callbacks.terminate_on_nan import TerminateOnNaN
@@ -44,6 +45,7 @@ __all__ = [
     "CallbacksHandler",
     "Checkpoint",
     "DataSubsetTestRun",
+    "DistributedSamplerSetEpoch",
     "EarlyStopping",
     "Evaluated",
     "FunctionOnTrainLoop",
@@ -57,6 +59,7 @@ __all__ = [
     "GradientStatsPrint",
     "HistoryOutput",
     "HistoryTextFile",
+    "InMultiProcessDataLoad",
     "LRFinder",
     "LRFinderResult",
     "ListRegisteredCallbacks",
