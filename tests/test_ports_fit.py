@@ -49,31 +49,43 @@ from tt_metrics.api import (
 )
 from tt_nlp.api import ExactMatchTextMetric, F1TextMetric
 from tt_parallel.api import (
+    ApexAmp,
     DataParallelStrategy,
     DistributedStrategy,
     FullPrecision,
     Here,
+    Joined,
     OneProcess,
+    OptLevel,
     ProcessGroup,
+    ShardedStrategy,
+    SingleStrategy,
     Spawn,
     TorchAmp,
 )
 
 
-def strategies_fit(dp: DataParallelStrategy, ddp: DistributedStrategy) -> list[Strategy]:
-    return [dp, ddp]
+def strategies_fit(
+    single: SingleStrategy,
+    dp: DataParallelStrategy,
+    ddp: DistributedStrategy,
+    fsdp: ShardedStrategy,
+) -> list[Strategy]:
+    return [single, dp, ddp, fsdp]
 
 
 def collectives_fit(group: ProcessGroup, one: OneProcess, own: LocalCollective) -> list[Collective]:
     return [group, one, own]
 
 
-def launchers_fit(here: Here, spawn: Spawn) -> list[Launcher]:
-    return [here, spawn]
+def launchers_fit(here: Here, spawn: Spawn, joined: Joined) -> list[Launcher]:
+    return [here, spawn, joined]
 
 
-def precisions_fit(amp: TorchAmp, full: FullPrecision) -> list[Precision]:
-    return [amp, full]
+def precisions_fit(
+    amp: TorchAmp, level: OptLevel, apex: ApexAmp, full: FullPrecision
+) -> list[Precision]:
+    return [amp, level, apex, full]
 
 
 def metrics_fit(
@@ -128,6 +140,11 @@ class TestDistributedStrategy(StrategyContract):
         return DistributedStrategy(torch.device("cpu"))
 
 
+class TestSingleStrategy(StrategyContract):
+    def make_strategy(self) -> Strategy:
+        return SingleStrategy(torch.device("cpu"))
+
+
 class TestStrategyInMixedPrecision:
     def test_state_goes_from_strategy_to_strategy(self) -> None:
         model = torch.nn.Linear(2, 2)
@@ -146,6 +163,16 @@ class TestBfloat16(PrecisionContract):
 class TestFloat16(PrecisionContract):
     def make_precision(self) -> Precision:
         return TorchAmp("cpu", torch.float16)
+
+
+class TestO1(PrecisionContract):
+    def make_precision(self) -> Precision:
+        return OptLevel("cpu", "O1", half=torch.float16)
+
+
+class TestO2(PrecisionContract):
+    def make_precision(self) -> Precision:
+        return OptLevel("cpu", "O2")
 
 
 class TestFullPrecision(PrecisionContract):
@@ -229,7 +256,7 @@ class TestMemoryStore(BlobStoreContract):
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("tt_loop.strategies", {"single", "dp", "ddp"}),
+        ("tt_loop.strategies", {"single", "dp", "ddp", "fsdp"}),
         ("tt_loop.precisions", {"amp"}),
         ("tt_experiment.stores", {"file", "memory", "s3", "gs"}),
     ],

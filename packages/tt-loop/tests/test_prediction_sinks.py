@@ -802,7 +802,8 @@ def test_ids_join_what_several_processes_predict(sink_of, tmp_path) -> None:
     def process(rank):
         comm = LocalCollective()
         comm.rank, comm.world_size = rank, 3
-        return type("Strategy", (), {**vars(strategy), "comm": comm, "evaluable": lambda _, m: m})()
+        own = {"comm": comm, "evaluable": lambda _, m: m, "eval_rounds": lambda _, n: n}
+        return type("Strategy", (), {**vars(strategy), **own})()
 
     paths = []
     for rank in range(3):

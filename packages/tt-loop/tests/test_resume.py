@@ -171,12 +171,15 @@ def test_a_state_inside_a_step_is_refused() -> None:
         make_loop().fit(num_epochs=1, callbacks=[Early("early")])
 
 
-def test_a_state_inside_an_epoch_belongs_to_as_many_processes() -> None:
+def test_an_order_of_the_loaders_own_belongs_to_as_many_processes() -> None:
     cut = CutAfter(3)
+    loop = make_loop()
+    loop.train_loader = list(loop.train_loader)
     with pytest.raises(Cut):
-        make_loop().fit(num_epochs=1, callbacks=[cut])
+        loop.fit(num_epochs=1, callbacks=[cut])
     cut.state["inside"]["ranks"] *= 2
     loop = make_loop()
+    loop.train_loader = list(loop.train_loader)
     loop.load_state_dict(cut.state)
     with pytest.raises(LoopStateError, match="as many processes as saved it: 2, not 1"):
         loop.fit(num_epochs=1)

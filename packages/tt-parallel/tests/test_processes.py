@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import nn
 
 from tt_parallel.api import NotTransferable, ParallelValueError, Spawn, WorkerError, ddp
+from tt_parallel.launch.rendezvous import Rendezvous
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +161,7 @@ def test_a_process_that_fails_ends_the_run(how: str, said: str) -> None:
 
 def test_processes_that_do_not_meet_say_why() -> None:
     with pytest.raises(WorkerError, match="bogus"):
-        Spawn(1, init_method="bogus://x").run(Meet())
+        Spawn(1, rendezvous=Rendezvous(init_method="bogus://x")).run(Meet())
 
 
 class Holder:
@@ -205,7 +206,7 @@ def test_two_nodes_meet(tmp_path) -> None:
     meeting = f"file://{tmp_path}/meeting"
     with ThreadPoolExecutor(2) as pool:
         nodes = [
-            pool.submit(Spawn(1, num_nodes=2, node_rank=rank, init_method=meeting).run, Meet())
+            pool.submit(Spawn(1, rendezvous=Rendezvous(None, meeting, 2, rank)).run, Meet())
             for rank in range(2)
         ]
         assert [node.result() for node in nodes] == [[(0, 2, [0, 1])], [(1, 2, None)]]

@@ -56,7 +56,7 @@ def _join(callback: ExperimentCheckpoint | ExperimentEndSave, loop: TrainLoop) -
     """
     mine, known = callback.experiment, experiment_of(loop)
     if known is None:
-        mine.start(loop.experiment_timestamp)
+        mine.start_together(loop.comm, loop.experiment_timestamp)
         if loop.measured.recorder is None:
             loop.measured.recorder = mine.recorder
     elif known is not mine:

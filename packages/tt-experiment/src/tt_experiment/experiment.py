@@ -19,7 +19,7 @@ from tt_experiment.report import write_report
 from tt_experiment.results import read_results
 from tt_experiment.stores import open_store
 from tt_experiment.upload import mirror
-from tt_loop.api import CheckpointRef, RunInfo, Tree
+from tt_loop.api import CheckpointRef, Collective, RunInfo, Tree
 
 __all__ = ["Experiment", "ExperimentRecorder"]
 
@@ -106,6 +106,32 @@ class Experiment:
             folder.finish("failed")
             raise
         self._folder = folder
+
+    def start_together(self, comm: Collective, timestamp: str | None = None) -> None:
+        """Start the run for several processes: the first makes the folder, the others know it.
+
+        Args:
+            comm: The processes; all of them must call it.
+            timestamp: As for `start`.
+
+        Raises:
+            ExperimentSetupError: In the others, when the first cannot start the run.
+        """
+        if self._folder is not None:
+            return
+        said: tuple[Path | None, str] = (None, "")
+        try:
+            if comm.rank == 0:
+                self.start(timestamp)
+                said = (self.folder.path, "")
+        except Exception as error:  # the others wait to hear of it
+            comm.broadcast_object((None, f"{type(error).__name__}: {error}"))
+            raise
+        path, failure = comm.broadcast_object(said)
+        if path is None:
+            msg = f"Process 0 could not start the run: {failure}"
+            raise ExperimentSetupError(msg)
+        self._folder = self._folder or ExperimentFolder(path)
 
     @classmethod
     def open(

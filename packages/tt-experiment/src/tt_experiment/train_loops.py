@@ -76,13 +76,14 @@ class _TrackedTrainLoop(TrainLoop):
         except BaseException:
             self._note_failure()
             raise
-        self.experiment.upload()
+        if self.is_main_process():
+            self.experiment.upload()
         return model
 
     def _note_failure(self) -> None:
         """Finish the run if whoever recorded it is dead; the failure itself is what is told."""
         try:
-            if self.experiment.is_running():
+            if self.is_main_process() and self.experiment.is_running():
                 self.experiment.finish("failed")
         except Exception:
             _log.exception("the end of the run could not be noted")

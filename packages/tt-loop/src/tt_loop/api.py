@@ -42,6 +42,7 @@ from tt_loop.callbacks import (
     evaluate_whole,
 )
 from tt_loop.data.batches import to_device
+from tt_loop.data.per_process import PerProcess
 from tt_loop.data.prefetch import Prefetched
 from tt_loop.data.sets import BasicDataset, ListDataset
 from tt_loop.data.tensor_loader import TensorLoader
@@ -188,6 +189,7 @@ __all__ = [
     "MultiStepLRScheduler",
     "NonFiniteError",
     "NpzSink",
+    "PerProcess",
     "PolynomialWithWarmupScheduler",
     "Precision",
     "Predicted",

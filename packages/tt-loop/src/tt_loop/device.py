@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from tt_loop.errors import LoopStateError, LoopValueError
 from tt_loop.protocols import Launcher, Precision, Strategy, Tree
 from tt_loop.training.gradients import forget_gradients, parameters_of
+from tt_loop.training.skipping import can_leave_steps_out, left_out_if
 
 __all__ = [
     "FullPrecision",
@@ -270,32 +271,19 @@ def _numbered_state(model: nn.Module, optimizer: Optimizer, saved: Tree) -> Tree
 def _step_if(finite: Tensor, optimizer: Optimizer, precision: Precision) -> Tensor | bool:
     """Step if the gradients are finite; tells whether the step was left out.
 
-    A fused optimizer leaves its step out on the device, as it does for a ``GradScaler``. For any
-    other the flag is read, for which an accelerator makes the program wait.
+    A fused optimizer leaves its step out on the device, whatever the precision. For any other the
+    flag is read, for which an accelerator makes the program wait.
     """
-    if type(precision) is FullPrecision and _leaves_steps_out(optimizer):
-        fused: Any = optimizer
-        fused.grad_scale, fused.found_inf = None, (~finite).to(torch.float32)
-        try:
-            optimizer.step()
-        finally:
-            del fused.grad_scale, fused.found_inf
-        return ~finite
-    is_finite = bool(finite)
-    if not is_finite:
-        if type(precision) is FullPrecision:
-            return True
-        optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
-    skipped = precision.step(optimizer)
-    return skipped if is_finite else True
-
-
-def _leaves_steps_out(optimizer: Optimizer) -> bool:
-    """Whether an optimizer can leave a step out on the device."""
-    if not getattr(optimizer, "_step_supports_amp_scaling", False):
-        return False
-    # torch's fused SGD keeps, of a first step that is left out, momentum that it has not computed.
-    return bool(optimizer.state) or not any(g.get("momentum") for g in optimizer.param_groups)
+    if can_leave_steps_out(optimizer):
+        with left_out_if(~finite, optimizer):
+            return ~finite | precision.step(optimizer)
+    if finite:
+        return precision.step(optimizer)
+    if type(precision) is not FullPrecision:
+        for parameter in parameters_of(optimizer):
+            parameter.grad = None  # so that the step does nothing, and loss scaling adapts
+        precision.step(optimizer)
+    return True
 
 
 class InProcess:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from tt_loop.checks import (
 from tt_loop.data.batches import check_shareable
 from tt_loop.data.positions import go_to_position
 from tt_loop.data.torch_loader import apart, kept_generators
-from tt_loop.device import SingleDevice, default_device
+from tt_loop.device import LocalCollective, SingleDevice, default_device
 from tt_loop.display.progress import ProgressKind, check_progress
 from tt_loop.display.summary import ModelSummary, summary
 from tt_loop.errors import LoopStateError
@@ -35,17 +36,19 @@ from tt_loop.evaluation.store import ModelPredictionStore
 from tt_loop.message_service import MessageService
 from tt_loop.model import as_trainable
 from tt_loop.plugins import find_precision, find_strategy, make_launcher, make_precision
-from tt_loop.protocols import Recorder, StepReport, Strategy, Tree
+from tt_loop.protocols import Collective, Recorder, StepReport, Strategy, Tree
 from tt_loop.rng import preserved_rng, seed_process, set_rng_state
 from tt_loop.schedulers.basic import AbstractScheduler
+from tt_loop.seeds import mixed_seed
 from tt_loop.training.fit import Fit
 from tt_loop.training.history import TrainingHistory
 from tt_loop.training.interrupts import exception_for
 from tt_loop.training.measured import Measured
 from tt_loop.training.multi_loss_optim import MultiOptimizer
 from tt_loop.training.nonfinite import NanPolicy, checked_policy
+from tt_loop.training.resharding import for_processes
 from tt_loop.training.settings import ENDLESS, FitSettings, seconds_of
-from tt_loop.training.state import capture, check_processes, restore
+from tt_loop.training.state import capture, restore
 
 __all__ = ["TrainLoop"]
 
@@ -177,6 +180,7 @@ class TrainLoop(LoopEvaluation):
         self.prediction_store = ModelPredictionStore()
         self.experiment_timestamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         self.fit_began = self._counters()
+        self.shared: Tree | None = None  # how many processes made which global batch, last time
         self.alone: Callback | None = None  # one that is called in this process only
         self.fit_is_open = self._still_open = False
         self._is_elsewhere = self._is_seeded = False  # in a process of its own; with a seed of it
@@ -214,6 +218,11 @@ class TrainLoop(LoopEvaluation):
     def num_processes(self) -> int:
         """How many processes train together."""
         return 1 if self._strategy is None else self._strategy.comm.world_size
+
+    @property
+    def comm(self) -> Collective:
+        """The processes that train together: this one, until a fit has begun on several."""
+        return LocalCollective() if self._strategy is None else self._strategy.comm
 
     def is_main_process(self) -> bool:
         """Whether this is the process that writes and shows things."""
@@ -279,16 +288,13 @@ class TrainLoop(LoopEvaluation):
         self.grad_accumulation = grad_accumulation
         builders = in_process_data_load or ()
         builders = [builders] if isinstance(builders, Callback) else builders
-        self.callbacks_handler.register_callbacks([*builders, *(callbacks or ())])
-        if self.print_callbacks:
-            _log.info("callbacks in order: %s", [type(each).__name__ for each in self.callbacks])
+        further = [*builders, *(callbacks or ())]
         self.fit_is_open = True
         try:
-            if not self.callbacks_handler.hooks("on_multiprocess_start"):
-                self._check_loaders()  # nobody builds them later
             if launcher.in_process:
-                launcher.run(self._fit_here)
+                launcher.run(partial(self._fit_joined, further))
             else:
+                self._register(further)
                 self._adopt(launcher.run(self._fit_elsewhere)[0])
         finally:
             self.fit_is_open, self._still_open = self._still_open, False
@@ -319,15 +325,29 @@ class TrainLoop(LoopEvaluation):
             if loader is not None:
                 check_shareable(loader, name)
 
+    def _register(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks_handler.register_callbacks(callbacks)
+        if self.print_callbacks:
+            _log.info("callbacks in order: %s", [type(each).__name__ for each in self.callbacks])
+        if not self.callbacks_handler.hooks("on_multiprocess_start"):
+            self._check_loaders()  # nobody builds them later
+
+    def _fit_joined(self, callbacks: Sequence[Callback], strategy: Strategy) -> None:
+        """Fit in this process, which may be one of a group: callbacks are told which it is."""
+        if strategy.comm.world_size > 1:
+            self._join(strategy)
+        self._register(callbacks)
+        self._fit_here(strategy)
+
     def _fit_here(self, strategy: Strategy) -> Tree | None:
         """Fit in this process; of a fit elsewhere that was interrupted, returns the state."""
         if strategy.comm.world_size > 1 or self._is_elsewhere:
-            self._join(strategy)
+            self.callbacks_handler.execute("on_multiprocess_start")
         self._check_loaders()
         loaded = self.pending
         position = loaded.get("inside")
         if position is not None:
-            check_processes(position, strategy.comm.world_size)
+            position = for_processes(position, strategy.comm.world_size)
         self._prepare(strategy)
         fit = self.fit_under_way = Fit(self, strategy, self._prepared, position)
         try:
@@ -353,11 +373,11 @@ class TrainLoop(LoopEvaluation):
         if not self._is_seeded:
             seed_process(self.seed, comm.rank)
             self._is_seeded = True
-        self.callbacks_handler.execute("on_multiprocess_start")
 
     def _fit_elsewhere(self, strategy: Strategy) -> Tree | None:
         """Fit in a process of its own; the first of each node gives back what has to be known."""
         self._is_elsewhere = True
+        self._join(strategy)
         state = self._fit_here(strategy) or self.state_dict()
         of_rank_0 = {name: state[name] for name in ("rng", "callbacks", "inside")}
         state.update(strategy.comm.broadcast_object(of_rank_0))
@@ -382,12 +402,18 @@ class TrainLoop(LoopEvaluation):
         self.callbacks_handler.load_state_dict(pending.get("callbacks", {}))
         precision = pending.get("precision", strategy.state_dict(self.model, [])["precision"])
         strategy.load_state_dict(self.model, [], {"precision": precision})  # also starts it afresh
-        states = pending.get("rng", [])
-        if strategy.comm.rank < len(states):
-            set_rng_state(states[strategy.comm.rank], strategy.device)
+        self._go_on_drawing(pending.get("rng", []), strategy)
         if "loader" in pending:
             go_to_position(self.train_loader, pending["loader"], strategy.device)
         self.pending = {}
+
+    def _go_on_drawing(self, states: Sequence[Tree], strategy: Strategy) -> None:
+        """Give this process its generators' states, if the saved run had it, else new ones."""
+        rank = strategy.comm.rank
+        if rank < len(states):
+            set_rng_state(states[rank], strategy.device)
+        elif states:
+            seed_process(mixed_seed(self.seed, self.total_iteration_idx), rank)
 
     def ready(self) -> tuple[Strategy, Any]:
         """The strategy and the prepared model: those of the last fit, else one device's.

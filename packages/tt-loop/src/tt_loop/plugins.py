@@ -22,7 +22,7 @@ from tt_loop.protocols import Launcher, Precision, Strategy
 
 __all__ = ["find_precision", "find_strategy", "make_launcher", "make_precision"]
 
-_PROVIDERS = {"dp": "tt-parallel", "ddp": "tt-parallel", "amp": "tt-parallel"}
+_PROVIDERS = dict.fromkeys(("dp", "ddp", "fsdp", "amp"), "tt-parallel")
 
 Factory = Callable[..., Any]
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+import pickle
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+from typing import Any, Literal, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
 __all__ = ["OneProcess", "ProcessGroup"]
 
 T = TypeVar("T")
+
+_PIECE = 16 * 2**20  # bytes of an object that travel at once
 
 _OPERATIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
 
@@ -49,17 +56,64 @@ class ProcessGroup:
         return tensor
 
     def gather_objects(self, obj: T, /) -> list[T] | None:
-        """Bring one object of each process to rank 0, in rank order; ``None`` elsewhere."""
-        gathered: list[T | None] | None = [None] * self.world_size if self.rank == 0 else None
-        dist.gather_object(obj, gathered)
-        return gathered  # type: ignore[return-value]  # every place has been filled
+        """Bring one object of each process to rank 0, in rank order; ``None`` elsewhere.
+
+        The objects come one after the other, each in pieces of bounded size.
+        """
+        if self.rank:
+            _out(_pickled(obj), partial(dist.send, dst=0))
+            return None
+        others = [_in(partial(dist.recv, src=rank)) for rank in range(1, self.world_size)]
+        return [obj, *others]
 
     def broadcast_object(self, obj: T, /) -> T:
-        """Give every process the object of rank 0."""
-        box = [obj]
-        dist.broadcast_object_list(box)
-        return box[0]
+        """Give every process the object of rank 0, in pieces of bounded size."""
+        if self.rank == 0:
+            _out(_pickled(obj), partial(dist.broadcast, src=0))
+            return obj
+        received: T = _in(partial(dist.broadcast, src=0))
+        return received
 
     def barrier(self) -> None:
         """Return when every process has come here."""
         dist.barrier()
+
+
+def _pickled(obj: object) -> Tensor:
+    """An object as bytes."""
+    buffer = BytesIO()
+    pickle.dump(obj, buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    return torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
+
+
+def _out(data: Tensor, send: Callable[[Tensor], object]) -> None:
+    """Send bytes: first how many they are, then piece by piece."""
+    device = _device()
+    send(torch.tensor([len(data)], device=device))
+    for piece in _pieces(data):
+        send(piece.to(device))
+
+
+def _in(receive: Callable[[Tensor], object]) -> Any:
+    """Receive what `_out` sends, and make the object."""
+    device = _device()
+    length = torch.empty(1, dtype=torch.int64, device=device)
+    receive(length)
+    data = torch.empty(int(length), dtype=torch.uint8)
+    for place in _pieces(data):
+        piece = place.to(device)
+        receive(piece)
+        place.copy_(piece)
+    return pickle.loads(data.numpy().data)  # noqa: S301  # from a process of the same run
+
+
+def _pieces(data: Tensor) -> list[Tensor]:
+    return [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
+
+
+def _device() -> torch.device:
+    """Where a tensor must be to travel: objects go by the CPU if the group has a way there."""
+    config = str(dist.get_backend_config())
+    if "cpu:" in config or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())

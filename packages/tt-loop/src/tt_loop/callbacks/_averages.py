@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tt_loop.errors import LoopStateError
 from tt_loop.protocols import Tree
+from tt_loop.training.sharded import own_part, shared_as, whole
 
 __all__ = ["Averages"]
 
@@ -64,7 +65,8 @@ class Averages:
                 f"{tuple(value.shape)}, the model has {found}. Use a new callback for a new model."
             )
             raise LoopStateError(msg)
-        return value.to(live.device, self._dtype_of(live) if is_average else live.dtype)
+        value = value.to(live.device, self._dtype_of(live) if is_average else live.dtype)
+        return shared_as(live, value)
 
     def _dtype_of(self, tensor: Tensor) -> torch.dtype:
         return self.dtype if self.dtype and tensor.is_floating_point() else tensor.dtype
@@ -146,11 +148,19 @@ class Averages:
         torch.autograd.graph.increment_version(self._live.values())
 
     def _write(self, values: Mapping[str, Tensor]) -> None:
-        torch._foreach_copy_([self._live[name].data for name in values], list(values.values()))
+        live = [own_part(self._live[name].data) for name in values]
+        torch._foreach_copy_(live, [own_part(value) for value in values.values()])
 
     def state_dict(self) -> Tree:
-        """The averages, how often they were averaged, and what was put aside."""
-        return {"count": self.count, "values": dict(self.values), "trained": dict(self.trained)}
+        """The averages, how often they were averaged, and what was put aside.
+
+        Of sharded weights they are gathered: every process must call it.
+        """
+        return {
+            "count": self.count,
+            "values": _wholes(self.values),
+            "trained": _wholes(self.trained),
+        }
 
     def load_state_dict(self, state: Tree) -> None:
         """Take over copies of what `state_dict` gave."""
@@ -160,3 +170,7 @@ class Averages:
             for kept in ("values", "trained")
         )
         self._flags, self._groups = [], []  # they are of the tensors from before
+
+
+def _wholes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: whole(tensor) for name, tensor in tensors.items()}

@@ -15,6 +15,7 @@ from tt_loop.callbacks.base import Callback
 from tt_loop.errors import LoopValueError
 from tt_loop.protocols import Tree
 from tt_loop.training.gradients import parameters_of
+from tt_loop.training.sharded import own_part
 from tt_loop.training.state import parameter_names
 
 __all__ = ["GradientAnomalyReport", "GradientReport"]
@@ -210,7 +211,8 @@ def _computed(elements: list[Tensor], dtype: torch.dtype) -> list[float]:
 
 
 def _elements(gradient: Tensor) -> Tensor:
-    """The elements as real numbers; a sparse gradient has only some."""
+    """This process's elements as real numbers; a sparse gradient has only some."""
+    gradient = own_part(gradient)
     if gradient.is_sparse:
         gradient = gradient.coalesce().values()
     return torch.view_as_real(gradient) if gradient.is_complex() else gradient

@@ -11,6 +11,7 @@ from torch.utils.data import RandomSampler, Subset
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.data.batches import is_driven
+from tt_loop.data.per_process import PerProcess
 from tt_loop.data.prefetch import Prefetched
 from tt_loop.data.tensor_loader import TensorLoader
 from tt_loop.data.torch_loader import kept_generators, like
@@ -83,7 +84,9 @@ class DataSubsetTestRun(Callback):
             samples = num_batches * strategy.comm.world_size * data_loader.batch_size
             return _first_samples(data_loader, samples)
         with preserved_rng(strategy.device), kept_generators(data_loader):
-            return list(itertools.islice(data_loader, num_batches))
+            if isinstance(data_loader, PerProcess):
+                return PerProcess([*itertools.islice(data_loader, num_batches)])
+            return [*itertools.islice(data_loader, num_batches * strategy.comm.world_size)]
 
     def put_back(self) -> None:
         """Give the loop its own loaders."""

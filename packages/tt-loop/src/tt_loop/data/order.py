@@ -9,7 +9,7 @@ data in the dataset's order, each sample once; each process takes one contiguous
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,10 +23,17 @@ _CPU = torch.device("cpu")
 
 
 class Draw(NamedTuple):
-    """The samples of one batch, and the epoch that their randomness belongs to."""
+    """The samples of one batch, and what their randomness belongs to.
+
+    Attributes:
+        epoch: Number of the epoch.
+        indices: The samples.
+        keys: Other numbers of the samples, where a sample may come more than once.
+    """
 
     epoch: int
     indices: list[int]
+    keys: Sequence[int] | None = None
 
 
 class TrainOrder:
@@ -40,6 +47,8 @@ class TrainOrder:
         rank: Number of this process.
         world_size: Number of processes.
         seed: Seed of the permutations.
+        global_batch: Samples of all processes in a batch, where that is another number than
+            ``batch_size`` for each.
 
     Attributes:
         epoch: Number of the epoch to read next.
@@ -56,11 +65,12 @@ class TrainOrder:
         rank: int,
         world_size: int,
         seed: int,
+        global_batch: int | None = None,
     ) -> None:
         self.samples, self.shuffle, self.seed = samples, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = self.start = 0
-        self.global_batch = batch_size * world_size
+        self.global_batch = global_batch or batch_size * world_size
         full, rest = divmod(samples, self.global_batch)
         self.rest = 0 if drop_last else rest
         self.batches = full + (self.rest > 0)

@@ -6,6 +6,9 @@ whichever worker reads it, whatever was read before, and training's own generato
 Seeding takes about ten microseconds a sample, so it is done only for data sets that draw: whether
 one does is watched at every batch.
 
+Where an order of the user's may draw a sample more than once in an epoch, it is seeded by its place
+in the order instead of its index, so that it is another one each time.
+
 A generator that a data set holds itself (``numpy.random.default_rng()``) is not seen from outside;
 have such a data set draw from the global ones. A data set that reads whole batches in a way of its
 own (``__getitems__``) is seeded once a batch, by the batch's first index.
@@ -114,14 +117,15 @@ class SeededSource(Dataset[Any]):
         """Read with seeds; the first batch of all shows whether they are needed."""
         watch = _Watch(active=not self._checked)
         samples: Any = []
+        keys = draw.indices if draw.keys is None else draw.keys
         if self._whole:
-            with watch.seeded(mixed_seed(self._seed, draw.epoch, draw.indices[0])):
+            with watch.seeded(mixed_seed(self._seed, draw.epoch, keys[0])):
                 samples = self._read(draw.indices)
         else:
-            for index in draw.indices:
-                with watch.seeded(mixed_seed(self._seed, draw.epoch, index)):
+            for index, key in zip(draw.indices, keys, strict=True):
+                with watch.seeded(mixed_seed(self._seed, draw.epoch, key)):
                     samples += self._read([index])
-        with watch.seeded(mixed_seed(self._seed, draw.epoch, draw.indices[0], _COLLATING)):
+        with watch.seeded(mixed_seed(self._seed, draw.epoch, keys[0], _COLLATING)):
             batch = self._collate(samples)
         if not self._checked:
             self._draws, self._checked = watch.drew, True

@@ -20,17 +20,25 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils.collate import collate_tensor_fn, default_collate_fn_map
 
+from tt_loop.data.prefetch import Prefetched
+
 __all__ = [
     "apart",
     "collates_by_default",
     "draws_each_once",
+    "empty_message",
     "end_workers",
+    "generator_of",
     "generator_states",
     "generators_of",
     "kept_generators",
+    "length_of",
     "like",
     "rows_of",
+    "samplers_of",
+    "set_epoch",
     "set_generator_states",
+    "unwrapped",
 ]
 
 
@@ -67,11 +75,59 @@ def like(loader: DataLoader[Any], dataset: Any, **changes: Any) -> DataLoader[An
     return DataLoader(dataset, **{**options, **changes})
 
 
-def generators_of(loader: Any) -> list[torch.Generator]:
-    """A loader's own generators."""
+def length_of(loader: object) -> int | None:
+    """Number of batches of a loader; ``None`` where nobody knows."""
+    try:
+        return len(loader)  # type: ignore[arg-type]  # that it may have no length is the question
+    except TypeError:
+        return None
+
+
+def empty_message(name: str, loader: object = None) -> str:
+    """The message about a loader without batches."""
+    text = f"A loader must yield at least one batch, but the {name} loader yields none: "
+    if isinstance(loader, Iterator):
+        return (
+            f"{text}it is an iterator, which can be read only once. Pass a list, a DataLoader, or "
+            "an object whose __iter__ begins anew."
+        )
+    return f"{text}check the length of its dataset, and drop_last with a batch size above it."
+
+
+def unwrapped(loader: Any) -> Any:
+    """The loader that a `Prefetched` one reads, else itself."""
+    return loader.loader if type(loader) is Prefetched else loader
+
+
+def samplers_of(loader: Any) -> list[Any]:
+    """What makes a loader's order: its samplers, each once."""
+    loader = unwrapped(loader)
     batch_sampler = getattr(loader, "batch_sampler", None)
     inner = getattr(batch_sampler, "sampler", None)
-    owners = (loader, getattr(loader, "sampler", None), batch_sampler, inner)
+    parts = (getattr(loader, "sampler", None), batch_sampler, inner)
+    return list({id(part): part for part in parts if part is not None}.values())
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell the epoch to a loader, its samplers and its data set, where they ask for it."""
+    loader = unwrapped(loader)
+    for part in (loader, *samplers_of(loader), getattr(loader, "dataset", None)):
+        tell = getattr(part, "set_epoch", None)
+        if callable(tell):
+            tell(epoch)
+
+
+def generator_of(loader: Any) -> torch.Generator | None:
+    """The user's own generator of the order."""
+    loader = unwrapped(loader)
+    own = getattr(getattr(loader, "sampler", None), "generator", None)
+    generator: torch.Generator | None = own or getattr(loader, "generator", None)
+    return generator
+
+
+def generators_of(loader: Any) -> list[torch.Generator]:
+    """A loader's own generators."""
+    owners = (unwrapped(loader), *samplers_of(loader))
     found = {id(each): each for each in (getattr(owner, "generator", None) for owner in owners)}
     return [each for each in found.values() if isinstance(each, torch.Generator)]
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tt_loop.data.batches import Batches, empty_message
-from tt_loop.data.torch_loader import generator_states, set_generator_states
+from tt_loop.data.agreement import Agreement
+from tt_loop.data.batches import Batches, empty_message, is_driven
+from tt_loop.data.sharing import kept_global_batch
+from tt_loop.data.torch_loader import generator_states, set_generator_states, unwrapped
 from tt_loop.errors import EmptyLoaderError
 from tt_loop.protocols import Collective, Tree
 from tt_loop.rng import rng_state, set_rng_state
@@ -29,10 +31,13 @@ class TrainingData:
         loop: The loop; its loader may be replaced by a callback.
         comm: The processes that share the loader.
         device: Where the model is; its generator is part of what a loader may draw from.
+        inside: Training goes on inside an epoch.
     """
 
-    def __init__(self, loop: TrainLoop, comm: Collective, device: torch.device) -> None:
-        self.loop, self.comm, self.device = loop, comm, device
+    def __init__(
+        self, loop: TrainLoop, comm: Collective, device: torch.device, *, inside: bool
+    ) -> None:
+        self.loop, self.comm, self.device, self._inside = loop, comm, device, inside
         self._batches = self._made()
         self._began_epoch: Tree | None = None  # random states, for a loader that we do not drive
         self._position: Tree | None = None  # that such a loader gave itself
@@ -47,7 +52,20 @@ class TrainingData:
             seed=loop.seed,
             limit=settings.dry_run or settings.overfit or None,
             repeat=bool(settings.overfit),
+            agreement=Agreement(self.comm, self.device, self._kept_global_batch()),
         )
+
+    def _kept_global_batch(self) -> int | None:
+        """The global batch of the run that is gone on from, if more or fewer processes made it."""
+        loop, loader = self.loop, self.loop.train_loader
+        if loop.shared is None or not is_driven(loader):
+            return None
+        size = unwrapped(loader).batch_size
+        return kept_global_batch(loop.shared, size, self.comm.world_size, inside=self._inside)
+
+    def shared(self) -> Tree:
+        """What a run with another number of processes has to know of this one."""
+        return {"processes": self.comm.world_size, "global_batch": self.batches.global_batch}
 
     @property
     def batches(self) -> Batches:
@@ -60,7 +78,7 @@ class TrainingData:
     def begin_epoch(self) -> None:
         """Note where an epoch begins."""
         self._began_epoch = None
-        if not self.batches.driven:
+        if not is_driven(self.loop.train_loader):
             generators = generator_states(self.loop.train_loader)
             self._began_epoch = {"rng": rng_state(self.device), "generators": generators}
 
@@ -68,6 +86,8 @@ class TrainingData:
         """The present epoch's batches, from one on."""
         number = self.loop.epoch
         if not start or self.batches.driven:
+            if start and self._began_epoch is not None:  # a sampler draws from its own once more
+                set_generator_states(self.loop.train_loader, self._began_epoch["generators"])
             yield from self.batches.epoch(number, start)
             return
         # A loader that we do not drive: it goes to its own position, or draws from the global

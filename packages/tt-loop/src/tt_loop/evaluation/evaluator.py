@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tt_loop.data.agreement import Agreement
 from tt_loop.data.batches import Batches, batch_weight, empty_message, to_device
 from tt_loop.data.torch_loader import generators_of, kept_generators
 from tt_loop.errors import EmptyLoaderError, LoopTypeError, LoopValueError
 from tt_loop.model import bound_predictions
 from tt_loop.protocols import Metric, Strategy
 from tt_loop.rng import OwnDraws, preserved_rng
-from tt_loop.training.losses import LossRecord
+from tt_loop.training.losses import LossRecord, agreed_names
 from tt_loop.training.multi_loss_optim import MultiLoss
 
 __all__ = [
@@ -39,9 +40,12 @@ __all__ = [
 ]
 
 AfterBatch = Callable[[Any, Any, Any], None]
+Compute = Callable[[Any], Any]
+Record = Callable[[Any, Any], None]
 
 _CPU = torch.device("cpu")
 _END = object()
+_NOTHING = nullcontext()
 _SEQUENCES = (list, tuple)
 
 
@@ -161,19 +165,19 @@ class Evaluator:
         get_loss = self.model.get_loss_eval
         records: dict[str, LossRecord] = {}
 
-        def visit(batch: Any) -> None:
-            loss, weight = split_loss(get_loss(batch, criterion, device), batch)
+        def compute(batch: Any) -> Any:
+            return get_loss(batch, criterion, device)
+
+        def record(batch: Any, returned: Any) -> None:
+            loss, weight = split_loss(returned, batch)
             for part, value in loss.items() if isinstance(loss, MultiLoss) else [("", loss)]:
                 if part not in records:
                     records[part] = LossRecord(device)
                 records[part].add(value, weight)
 
-        self._visit(loader, name, visit)
+        self._visit(loader, name, compute, record)
         comm = self.strategy.comm
-        found = comm.gather_objects(list(records)) or []  # some may have had no batch
-        names = comm.broadcast_object(
-            list(dict.fromkeys(itertools.chain.from_iterable(found)))
-        ) or [""]
+        names = agreed_names(comm, records) or [""]
         means = {part: records.get(part, LossRecord(device)).mean(comm) for part in names}
         return means[""] if list(means) == [""] else means
 
@@ -188,30 +192,28 @@ class Evaluator:
         move_to_cpu: bool = True,
     ) -> tuple[Any, Any, dict[str, Any]] | None:
         """Predictions, targets and metadata of the whole set, on rank 0; else ``None``."""
+        kept: list[tuple[Any, Any, dict[str, Any]]] = []
+        keep = on_cpu if move_to_cpu or self.strategy.comm.world_size > 1 else _as_it_is
+
+        def record(_: Any, found: tuple[Any, Any, Any]) -> None:
+            predicted, true, extra = found
+            if after_batch is not None:
+                after_batch(predicted, true, extra)
+            _check_lengths(predicted, true, len(kept))
+            metadata = {key: keep(value) for key, value in (extra or {}).items()}
+            kept.append((keep(predicted), keep(true), metadata))
+
+        batches = self._visit(loader, name, self._predict, record)
+        parts = self.strategy.comm.gather_objects(kept)
+        if parts is None:
+            return None
         y_pred: list[Any] = []
         y_test: list[Any] = []
         metadata: list[Mapping[str, Any]] = []
-        keep = on_cpu if move_to_cpu or self.strategy.comm.world_size > 1 else _as_it_is
-
-        def visit(batch: Any) -> None:
-            nonlocal y_pred, y_test
-            predicted, true, extra = self._predict(batch)
-            if after_batch is not None:
-                after_batch(predicted, true, extra)
-            _check_lengths(predicted, true, len(metadata))
-            y_pred = collate(keep(predicted), y_pred)
-            y_test = collate(keep(true), y_test)
-            metadata.append({key: keep(value) for key, value in (extra or {}).items()})
-
-        self._visit(loader, name, visit)
-        parts = self.strategy.comm.gather_objects((y_pred, y_test, metadata))
-        if parts is None:
-            return None
-        return (
-            transform([item for part in parts for item in part[0]]),
-            transform([item for part in parts for item in part[1]]),
-            _joined_metadata([item for part in parts for item in part[2]]),
-        )
+        for predicted, true, extra in batches.in_order(parts):
+            y_pred, y_test = collate(predicted, y_pred), collate(true, y_test)
+            metadata.append(extra)
+        return transform(y_pred), transform(y_test), _joined_metadata(metadata)
 
     def stream(self, loader: Iterable[Any], name: str) -> Iterator[Predicted]:
         """This process's predictions batch by batch, on the CPU; nothing is kept.
@@ -223,13 +225,16 @@ class Evaluator:
         self._tell("on_evaluate_begin")
         try:
             with closing(batches.epoch(0)) as read:
+                rounds = self._rounds(batches, read)
                 for number in itertools.count():
                     with own_draws.drawing(), self._evaluating(), self.strategy.forward():
-                        batch = next(read, _END)
+                        batch, is_own = next(rounds, (_END, False))
                         if batch is _END:
                             self._check_count(number, loader, name)
                             return
                         found = on_cpu(self._predict(batch))
+                    if not is_own:
+                        continue
                     known = batches.samples_of(number)
                     ids = range(first, first + batch_weight(batch)) if known is None else known
                     first += len(ids)
@@ -241,13 +246,13 @@ class Evaluator:
     def metrics(self, loader: Iterable[Any], name: str, metric: Metric) -> dict[str, Any]:
         """The numbers of a mergeable metric over the loader, the same in every process."""
         metric.reset()
-        predict, update = self._predict, metric.update
+        update = metric.update
 
-        def visit(batch: Any) -> None:
-            predicted, true, _ = predict(batch)
+        def record(_: Any, found: tuple[Any, Any, Any]) -> None:
+            predicted, true, _ = found
             update(true, predicted)
 
-        self._visit(loader, name, visit)
+        self._visit(loader, name, self._predict, record)
         comm = self.strategy.comm
         if comm.world_size > 1:
             states = comm.gather_objects(metric.state)
@@ -265,6 +270,7 @@ class Evaluator:
             world_size=comm.world_size,
             seed=None,
             limit=self._limit,
+            agreement=Agreement(comm, self.strategy.device) if comm.world_size > 1 else None,
         )
 
     @contextmanager
@@ -278,12 +284,11 @@ class Evaluator:
             stack.enter_context(torch.no_grad())
             yield
 
-    def _visit(self, loader: Iterable[Any], name: str, visit: Callable[[Any], None]) -> None:
-        """Show this process's batches to ``visit``, inside everything that evaluation needs."""
+    def _visit(self, loader: Iterable[Any], name: str, compute: Compute, record: Record) -> Batches:
+        """Compute this process's batches and record the results, inside all that this needs."""
         strategy = self.strategy
         batches = self._batches(loader, name)
         count = 0
-        batch: Any = None
         self._tell("on_evaluate_begin")
         try:
             with (
@@ -292,20 +297,38 @@ class Evaluator:
                 self._evaluating(),
                 closing(batches.epoch(0)) as read,
             ):
-                for batch in read:
-                    if self._is_bare:
-                        visit(batch)
-                    else:
-                        with strategy.forward():
-                            visit(batch)
-                    count += 1
-                for _ in range(strategy.eval_rounds(count) - count):
-                    with strategy.forward():  # another process needs us in its forward
-                        self._predict(batch)
+                for batch, is_own in self._rounds(batches, read):
+                    with _NOTHING if self._is_bare else strategy.forward():
+                        found = compute(batch)
+                        if is_own:
+                            record(batch, found)
+                    count += is_own
         finally:
             batches.close()
             self._tell("on_evaluate_end")
         self._check_count(count, loader, name)
+        return batches
+
+    def _rounds(self, batches: Batches, read: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
+        """This process's batches; after them fillers, while others need us in their forward.
+
+        Where the processes need each other they agree before a round begins: once, if they know
+        how many batches they have, else in each round.
+        """
+        ask, sized = self.strategy.eval_rounds, batches.sized
+        rounds = 0 if sized is None else ask(sized)
+        filler = _END
+        for number in itertools.count():
+            batch = next(read, _END)
+            is_own = batch is not _END
+            goes_on = ask(int(is_own)) > 0 if sized is None else is_own or number < rounds
+            if not goes_on:
+                return
+            if is_own:
+                filler = batch
+            elif filler is _END:
+                filler = batches.filler_batch()
+            yield filler, is_own
 
     def _check_count(self, batches: int, loader: Iterable[Any], name: str) -> None:
         if batches == 0 and self.strategy.comm.world_size == 1:

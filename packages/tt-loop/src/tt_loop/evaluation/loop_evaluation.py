@@ -13,6 +13,7 @@ from tt_loop.errors import LoopValueError
 from tt_loop.evaluation.evaluator import Evaluator, Predicted
 from tt_loop.evaluation.store import ModelPredictionStore
 from tt_loop.protocols import Metric, PredictionSink, Strategy
+from tt_loop.training.sharded import own_part
 
 if TYPE_CHECKING:
     from tt_loop.callbacks.handler import CallbacksHandler
@@ -270,7 +271,8 @@ class LoopEvaluation:
 
 def _contents(model: nn.Module) -> bytes:
     """The sum of each weight and buffer, bit for bit: one reading of the model."""
-    tensors = [each.detach() for each in (*model.parameters(), *model.buffers()) if each.numel()]
+    found = (own_part(each.detach()) for each in (*model.parameters(), *model.buffers()))
+    tensors = [each for each in found if each.numel()]
     if not tensors:
         return b""
     wide = None if tensors[0].device.type == "mps" else torch.float64  # which mps has not

@@ -56,7 +56,9 @@ class Fit:
     ) -> None:
         self.loop, self.strategy, self.position = loop, strategy, position
         self.model: Any = model
-        self.data = TrainingData(loop, strategy.comm, strategy.device)
+        inside = position is not None
+        self.data = TrainingData(loop, strategy.comm, strategy.device, inside=inside)
+        loop.shared = self.data.shared()
         self.length = FitLength(loop, self.data)
         self.interrupts = Interrupts(active=strategy.comm.world_size > 1)
         self.updates = Updates(loop, strategy, self.data.batches.nominal_weight, self._wish)
@@ -73,13 +75,13 @@ class Fit:
         with preserved_host_rng():  # a display's library may draw when it is imported
             progress = make_progress(loop.progress, self.length.batches_left(), shown=main)
         criterion = loop.criterion if isinstance(loop.criterion, nn.Module) else nn.Module()
-        with kept_modes(self.model), kept_modes(criterion), progress as self.progress:
+        kept = kept_modes(self.model), kept_modes(criterion)
+        with kept[0], kept[1], progress as self.progress, self.interrupts:
             criterion.train()
             loop.measured.open(self._run_info(), main=main)
             status = "completed"
             try:
-                with self.interrupts:
-                    self._train()
+                self._train()
             except BaseException as error:
                 _explain(error, loop.batch, self.strategy.device)
                 status = (
@@ -127,12 +129,11 @@ class Fit:
     def _epoch(self) -> None:
         loop, strategy, model, updates = self.loop, self.strategy, self.model, self.updates
         start = self._begin_epoch()  # callbacks may replace the loader or the criterion there
-        batches, last = self.data.batches.sized, self.length.last_iteration()
+        batches, last = self.data.batches, self.length.last_iteration()
         every, keep = loop.grad_accumulation, self.losses.keep
         loss_of = bound_loss(model, loop.criterion, strategy.device)
-        filler = batches - 1 if batches and self.data.batches.filler else -1
-        bare = filler < 0 and _is_bare(strategy, model)
-        updates.nominal_weight = self.data.batches.nominal_weight
+        bare = strategy.comm.world_size == 1 and _is_bare(strategy, model)
+        updates.nominal_weight = batches.nominal_weight
         with closing(self._read(start)) as read:
             for batch in read:
                 loop.iteration += 1
@@ -143,7 +144,7 @@ class Fit:
 
                 updates.window += 1
                 final = loop.total_iteration_idx == last
-                update = updates.window == every or loop.iteration + 1 == batches or final
+                update = updates.window == every or batches.is_last or final
                 if bare:  # the same without contexts that do nothing
                     loss, weight = split_loss(loss_of(batch), batch)
                     keep(loss, weight)
@@ -152,8 +153,8 @@ class Fit:
                     with strategy.micro(model, sync=update and not updates.defers):
                         with strategy.forward():
                             loss, weight = split_loss(loss_of(batch), batch)
-                        if loop.iteration == filler:
-                            weight = 0  # the sample was repeated so that this process takes part
+                        if batches.is_filler:
+                            weight = 0  # a sample was repeated so that this process takes part
                         keep(loss, weight)
                         updates.backward(loss, weight)
                 if update:

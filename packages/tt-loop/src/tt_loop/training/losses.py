@@ -15,7 +15,7 @@ from tt_loop.protocols import Collective, Tree
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop
 
-__all__ = ["EpochLosses", "LossRecord", "agreed_names"]
+__all__ = ["EpochLosses", "LossRecord", "agreed_names", "merged_losses"]
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +125,16 @@ class LossRecord:
             "numbers": list(self._numbers),
         }
 
+    def merge(self, other: LossRecord) -> None:
+        """Take in what another process kept of the same epoch."""
+        self._fold()
+        other._fold()
+        self._sums += other._sums.to(self._sums)
+        own, theirs = self.first_bad(), other.first_bad()
+        if theirs is not None and (own is None or theirs[0] < own[0]):
+            self._first_bad = other._first_bad.to(self._sums)
+        self._folded = max(self._folded, other._folded)  # they had the same batches
+
     def load_state_dict(self, state: Tree) -> None:
         """Go on from what `state_dict` gave."""
         self._sums = state["sums"].to(self._sums, copy=True)
@@ -216,6 +226,20 @@ def agreed_names(comm: Collective, names: Iterable[str]) -> list[str]:
         return list(names)
     found = comm.gather_objects(list(names)) or []
     return comm.broadcast_object(list(dict.fromkeys(itertools.chain.from_iterable(found))))
+
+
+def merged_losses(states: Sequence[Tree]) -> Tree:
+    """One state of the losses that several processes kept, from what `EpochLosses` gave in each."""
+    records: dict[str, LossRecord] = {}
+    for state in states:
+        for name, saved in state.items():
+            record = LossRecord(torch.device("cpu"))
+            record.load_state_dict(saved)
+            if name in records:
+                records[name].merge(record)
+            else:
+                records[name] = record
+    return {name: record.state_dict() for name, record in records.items()}
 
 
 def _stacked(weights: Sequence[Any], like: Tensor) -> Tensor:

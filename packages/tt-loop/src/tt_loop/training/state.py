@@ -22,7 +22,7 @@ from tt_loop.training.gradients import parameters_of
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop
 
-__all__ = ["capture", "check_processes", "parameter_names", "restore"]
+__all__ = ["capture", "parameter_names", "restore"]
 
 _PARTS = {"model", "optimizers", "precision", "loop", "fit", "seed", "rng", "callbacks", "history"}
 _COUNTERS = ("epochs_done", "total_iteration_idx", "epoch", "iteration", "updates_done")
@@ -60,6 +60,7 @@ def capture(loop: TrainLoop) -> Tree:
         "criterion": _criterion_state(loop),
         "inside": inside,
         "loader": _position(loop),
+        "shared": loop.shared,
         "seed": loop.seed,
         "rng": [rank["rng"] for rank in ranks],
         "callbacks": loop.callbacks_handler.state_dict(),
@@ -96,6 +97,7 @@ def restore(loop: TrainLoop, state: Tree) -> None:
     loop.seed = state["seed"]
     loop.inside_epoch = loop.inside_step = False
     loop.train_history.load_state_dict(state["history"])
+    loop.shared = state.get("shared")
     loop.pending = {name: state[name] for name in _LATER if state.get(name) is not None}
 
 
@@ -116,21 +118,6 @@ def _check_number(loop: TrainLoop, state: Tree) -> None:
     saved, own = len(state["optimizers"]), len(loop.optimizers)
     if saved != own:
         msg = f"The saved run had {saved} optimizers, this one has {own}: make the same ones."
-        raise LoopStateError(msg)
-
-
-def check_processes(inside: Tree, world_size: int) -> None:
-    """Look whether so many processes can go on inside an epoch.
-
-    Raises:
-        LoopStateError: When the state is of another number of them.
-    """
-    saved = len(inside["ranks"])
-    if saved != world_size:
-        msg = (
-            f"A state inside an epoch belongs to as many processes as saved it: {saved}, not "
-            f"{world_size}. Go on with {saved}, or from a state at an epoch's end."
-        )
         raise LoopStateError(msg)
 
 

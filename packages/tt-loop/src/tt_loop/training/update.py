@@ -202,18 +202,25 @@ class Updates:
             if parameter.grad is not None
         }
         weights = [self.weights.get(number) for number in range(len(self.optimizers))]
-        return {"gradients": gradients, "weight": self.weight, "weights": weights}
+        nominal = self.nominal_weight
+        return {
+            "gradients": gradients,
+            "weight": self.weight,
+            "weights": weights,
+            "nominal": nominal,
+        }
 
     def load_state_dict(self, state: Tree, names: Mapping[int, str]) -> None:
-        """Go on inside a window."""
+        """Go on inside a window, perhaps with another nominal weight."""
+        share = state["nominal"] / self.nominal_weight
         for parameters in self._parameters:
             for parameter in parameters:
                 gradient = state["gradients"].get(names[id(parameter)])
                 if gradient is not None:
-                    parameter.grad = gradient.to(parameter.device, copy=True)
-        self.weight = state["weight"]
+                    parameter.grad = gradient.to(parameter.device, copy=True).mul_(share)
+        self.weight = state["weight"] * share
         weights = enumerate(state["weights"])
-        self.weights = {number: weight for number, weight in weights if weight is not None}
+        self.weights = {n: weight * share for n, weight in weights if weight is not None}
 
 
 def _bound(hooks: list[Hook], optimizer_idx: int) -> Callable[[], None] | None:

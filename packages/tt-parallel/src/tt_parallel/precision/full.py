@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tt_parallel.errors import ParallelValueError
+from tt_parallel.precision.identity import check_same_precision
 
 __all__ = ["FullPrecision"]
 
@@ -41,7 +41,9 @@ class FullPrecision:
         return {}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Accept the empty state only."""
-        if state:
-            msg = f"The saved run used mixed precision ({state.get('dtype')}), this one uses none."
-            raise ParallelValueError(msg)
+        """Accept the empty state only.
+
+        Raises:
+            ParallelValueError: When the saved run computed in another precision.
+        """
+        check_same_precision({}, state)

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from tt_parallel.errors import ParallelValueError
+from tt_parallel.precision.identity import check_same_precision
+from tt_parallel.precision.scaling import LossScaling
 
 __all__ = ["DTYPES", "TorchAmp"]
 
@@ -27,9 +28,12 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class TorchAmp:
     """Autocast to a lower precision, with loss scaling for float16.
 
+    Of several optimizers each leaves out the steps for which its own gradients are not finite.
+
     Args:
         device: Where the model computes.
         dtype: ``torch.bfloat16`` or ``torch.float16``; by default float16 on CUDA, else bfloat16.
+            CPUs compute in float16 too, slowly: that is for trying out what a GPU will do.
         cache_enabled: Whether autocast keeps the weights that it has cast.
         scaler: Options of `torch.amp.GradScaler`, such as ``init_scale``; only with float16.
 
@@ -58,7 +62,7 @@ class TorchAmp:
         if scaler and not scaled:
             msg = f"Loss scaling ({', '.join(scaler)}) is for float16; {self.dtype} needs none."
             raise ParallelValueError(msg)
-        self.scaler = GradScaler(kind, enabled=scaled, **scaler)
+        self.scaling = LossScaling(kind, enabled=scaled, **scaler)
         self._kind, self._cache_enabled = kind, cache_enabled
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> None:
@@ -70,25 +74,22 @@ class TorchAmp:
 
     def backward(self, loss: Tensor, /, **options: Any) -> None:
         """Add the gradients of the loss times the present scale."""
-        self.scaler.scale(loss).backward(**options)  # type: ignore[no-untyped-call]  # torch's own
+        self.scaling.backward(loss, **options)
 
     def unscale(self, optimizer: Optimizer, /) -> None:
         """Divide the gradients by the scale and look whether they are finite."""
-        self.scaler.unscale_(optimizer)
+        self.scaling.unscale(optimizer)
 
-    def step(self, optimizer: Optimizer, /) -> bool:
-        """Step unless a gradient is not finite; then adapt the scale."""
-        if not self.scaler.is_enabled():
-            optimizer.step()
-            return False
-        before = self.scaler.get_scale()
-        self.scaler.step(optimizer)
-        self.scaler.update()
-        return self.scaler.get_scale() < before
+    def step(self, optimizer: Optimizer, /) -> Tensor | bool:
+        """Step unless a gradient is not finite; the scale adapts after the steps of a window.
+
+        Whether a fused optimizer's step was left out is told by a tensor on its device.
+        """
+        return self.scaling.step(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """The precision's name and the state of its loss scaling."""
-        return {"dtype": str(self.dtype).removeprefix("torch."), "scaler": self.scaler.state_dict()}
+        return {**self._identity(), "scaler": self.scaling.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Go on with a saved scale, from the beginning of a step.
@@ -96,9 +97,8 @@ class TorchAmp:
         Raises:
             ParallelValueError: When the saved run computed in another precision.
         """
-        own = self.state_dict()["dtype"]
-        if state.get("dtype") != own:
-            msg = f"The saved run computed in {state.get('dtype', 'float32')}, this one in {own}."
-            raise ParallelValueError(msg)
-        self.scaler = GradScaler(self._kind, enabled=self.scaler.is_enabled())
-        self.scaler.load_state_dict(state["scaler"])
+        check_same_precision(self._identity(), state)
+        self.scaling.load_state_dict(state["scaler"])
+
+    def _identity(self) -> dict[str, str]:
+        return {"dtype": str(self.dtype).removeprefix("torch.")}

@@ -56,7 +56,7 @@ class Wrapped:
         require_finite: bool = False,
     ) -> Step:
         """See `apply_step`."""
-        return apply_step(
+        step = apply_step(
             optimizer,
             self.precision,
             grad_scale=grad_scale,
@@ -65,6 +65,11 @@ class Wrapped:
             before_step=before_step,
             require_finite=require_finite,
         )
+        self._stepped()
+        return step
+
+    def _stepped(self) -> None:
+        """An optimizer has made a step, or left it out."""
 
     def evaluable(self, model: nn.Module, /) -> nn.Module:
         """The bare model: its forward needs no other process."""

@@ -14,19 +14,24 @@ It serves a hand-written loop as well::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from tt_parallel.collective import ProcessGroup
 from tt_parallel.errors import ParallelValueError
 from tt_parallel.precision.protocol import Precision
 from tt_parallel.strategies.base import Wrapped
+from tt_parallel.strategies.batch_norm import synchronise, unsynchronise
 from tt_parallel.strategies.gradients import average_gradients
+from tt_parallel.strategies.sync_check import SyncCheck
 from tt_parallel.strategies.wrappers import TTDistributedDataParallel
 
 __all__ = ["DistributedStrategy"]
@@ -35,25 +40,47 @@ __all__ = ["DistributedStrategy"]
 class DistributedStrategy(Wrapped):
     """One process per device, gradients averaged over the processes of the default group.
 
+    The buffers of a model are those of rank 0 at every forward pass, as PyTorch has it, unless all
+    are statistics of batch norms: no training depends on these, and evaluation begins with those of
+    rank 0. With ``broadcast_buffers`` or ``forward_sync_buffers`` they are treated as these say.
+
     Args:
         device: This process's device.
         precision: Mixed precision; by default none.
+        sync_batchnorm: Let batch norms take the statistics of all processes' samples.
+        check_sync_every: Compare the parameters of all processes after so many optimizer steps;
+            0 never does.
         **options: Options of `torch.nn.parallel.DistributedDataParallel`.
+
+    Raises:
+        ParallelValueError: For a number of steps that cannot be.
     """
 
     def __init__(
-        self, device: torch.device, precision: Precision | None = None, **options: Any
+        self,
+        device: torch.device,
+        precision: Precision | None = None,
+        *,
+        sync_batchnorm: bool = False,
+        check_sync_every: int = 0,
+        **options: Any,
     ) -> None:
+        if check_sync_every < 0:
+            msg = f"check_sync_every is a number of steps, at least 0; got {check_sync_every}."
+            raise ParallelValueError(msg)
         super().__init__(device, precision)
+        self.sync_batchnorm, self.check_sync_every = sync_batchnorm, check_sync_every
         self.options = options
         self.comm = ProcessGroup()
+        self._checks: dict[nn.Module, SyncCheck] = {}
+        self._went_back = False  # a backward pass was made in the present `micro`
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
         """Move the model to the device, wrap it, and give every process the weights of rank 0.
 
         Raises:
             ParallelValueError: When an optimizer has parameters that are not the model's: nobody
-                would average their gradients.
+                would average their gradients. When a batch norm cannot be synchronised.
         """
         own = {id(parameter) for parameter in model.parameters()}
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
@@ -63,16 +90,37 @@ class DistributedStrategy(Wrapped):
                 "optimizer has others: make them the model's, as submodule or parameter."
             )
             raise ParallelValueError(msg)
+        if self.sync_batchnorm:
+            synchronise(model, self.device)
         self._make_ready(model, optimizers)
         device_ids = None if self.device.type == "cpu" else [self.device]
-        return TTDistributedDataParallel(model, device_ids=device_ids, **self.options)
+        wrapped = TTDistributedDataParallel(model, device_ids=device_ids, **self.options)
+        if not {"broadcast_buffers", "forward_sync_buffers"} & set(self.options):
+            wrapped.broadcast_buffers = not _has_only_statistics(model)
+        if self.check_sync_every:
+            self._checks[model] = SyncCheck(model, self.check_sync_every, self.comm)
+        return wrapped
+
+    def release(self, model: nn.Module, /) -> None:
+        """Let the bare model's batch norms be those of a single process again."""
+        unsynchronise(model)
 
     def micro(self, model: nn.Module, /, *, sync: bool) -> AbstractContextManager[None]:
-        """Without ``sync`` the gradients stay in this process until a later backward pass."""
-        if sync:
-            return nullcontext()
-        context: AbstractContextManager[None] = model.no_sync()  # type: ignore[operator]  # what `prepare` gave
-        return context
+        """A context for a forward and a backward pass.
+
+        Without ``sync`` the gradients stay in this process until a later backward pass, or until
+        `reduce_gradients`.
+
+        Raises:
+            UnusedParameters: At the end of a context with ``sync``, when parameters took no part.
+            ParallelValueError: In one without, when the options have ``static_graph``.
+        """
+        return _Averaged(self, model) if sync else _kept(model)
+
+    def backward(self, loss: Tensor, /, **options: Any) -> None:
+        """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
+        self._went_back = True
+        self.precision.backward(loss, **options)
 
     def reduce_gradients(self, optimizer: Optimizer, /) -> None:
         """Average over the processes the gradients that `micro` kept in each of them.
@@ -84,3 +132,69 @@ class DistributedStrategy(Wrapped):
         """
         groups = optimizer.param_groups
         average_gradients([p for group in groups for p in group["params"]], self.comm)
+
+    def _stepped(self) -> None:
+        for check in self._checks.values():
+            check.stepped()
+
+    def evaluable(self, model: nn.Module, /) -> nn.Module:
+        """The bare model, with the buffers of rank 0; its forward needs no other process.
+
+        All processes must call it.
+        """
+        bare = super().evaluable(model)
+        if isinstance(model, TTDistributedDataParallel):
+            _send_buffers(bare)
+        return bare
+
+
+class _Averaged(AbstractContextManager[None]):
+    """Where a backward pass averages the gradients; at its end all of them must be averaged."""
+
+    def __init__(self, strategy: DistributedStrategy, model: Any) -> None:
+        self.strategy, self.model = strategy, model
+
+    def __enter__(self) -> None:
+        self.strategy._went_back = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and self.strategy._went_back:
+            self.model.check_reduced()
+
+
+@contextmanager
+def _kept(model: Any) -> Iterator[None]:
+    """Where a backward pass leaves its gradients in this process."""
+    if model.static_graph:
+        msg = (
+            "static_graph=True averages gradients in every backward pass, and gradient "
+            "accumulation and several losses do not: leave static_graph out of ddp_model_args."
+        )
+        raise ParallelValueError(msg)
+    with model.no_sync():
+        yield
+
+
+def _has_only_statistics(model: nn.Module) -> bool:
+    """Whether all buffers are a batch norm's: what one computes in training needs none of them."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    known = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
+    return all(id(buffer) in known for buffer in model.buffers())
+
+
+def _send_buffers(model: nn.Module) -> None:
+    """Give every process the buffers of rank 0, in one message for each type."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for buffer in model.buffers():
+        kinds.setdefault((buffer.dtype, buffer.device), []).append(buffer)
+    for alike in kinds.values():
+        message = torch.cat([buffer.reshape(-1) for buffer in alike])
+        dist.broadcast(message, 0)
+        parts = message.split_with_sizes([buffer.numel() for buffer in alike])
+        for buffer, part in zip(alike, parts, strict=True):
+            buffer.copy_(part.view(buffer.shape))

@@ -68,7 +68,7 @@ def _average(parameters: list[Tensor], comm: ProcessGroup) -> None:
         if parameter.grad is not None:
             parameter.grad.copy_(mean.view(parameter.shape))
         elif somewhere[number]:
-            parameter.grad = mean.view(parameter.shape).clone(memory_format=torch.preserve_format)
+            parameter.grad = torch.empty_like(parameter).copy_(mean.view(parameter.shape))
 
 
 def _flat_gradient(parameter: Tensor) -> Tensor:

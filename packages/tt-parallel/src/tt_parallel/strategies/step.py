@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from tt_parallel.precision.full import FullPrecision
 from tt_parallel.precision.protocol import Precision
+from tt_parallel.precision.skipping import can_leave_steps_out, left_out_if
 
 __all__ = ["Step", "apply_step"]
 
@@ -44,9 +45,9 @@ def apply_step(
         require_finite: Leave the step out when the gradients' total norm is not finite; the
             gradients are the same in all processes, and so is the decision.
     """
+    precision.unscale(optimizer)  # Apex gives its master weights their gradients here
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
-    precision.unscale(optimizer)
     if grad_scale is not None and gradients:
         torch._foreach_mul_(gradients, grad_scale)
     if on_gradients is not None:
@@ -69,29 +70,17 @@ def apply_step(
 def _step_if(finite: Tensor, optimizer: Optimizer, precision: Precision) -> Tensor | bool:
     """Step if the gradients are finite; tells whether the step was left out.
 
-    A fused optimizer leaves its step out on the device, as it does for a ``GradScaler``. For any
-    other the flag is read, for which an accelerator makes the program wait.
+    A fused optimizer leaves its step out on the device, whatever the precision. For any other the
+    flag is read, for which an accelerator makes the program wait.
     """
-    if type(precision) is FullPrecision and _leaves_steps_out(optimizer):
-        fused: Any = optimizer
-        fused.grad_scale, fused.found_inf = None, (~finite).to(torch.float32)
-        try:
-            optimizer.step()
-        finally:
-            del fused.grad_scale, fused.found_inf
-        return ~finite
-    is_finite = bool(finite)
-    if not is_finite:
-        if type(precision) is FullPrecision:
-            return True
-        optimizer.zero_grad()  # without gradients a step does nothing, and loss scaling adapts
-    skipped = precision.step(optimizer)
-    return skipped if is_finite else True
-
-
-def _leaves_steps_out(optimizer: Optimizer) -> bool:
-    """Whether an optimizer can leave a step out on the device."""
-    if not getattr(optimizer, "_step_supports_amp_scaling", False):
-        return False
-    # torch's fused SGD keeps, of a first step that is left out, momentum that it has not computed.
-    return bool(optimizer.state) or not any(g.get("momentum") for g in optimizer.param_groups)
+    if can_leave_steps_out(optimizer):
+        with left_out_if(~finite, optimizer):
+            return ~finite | precision.step(optimizer)
+    if finite:
+        return precision.step(optimizer)
+    if type(precision) is not FullPrecision:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None  # so that the step does nothing, and loss scaling adapts
+        precision.step(optimizer)
+    return True

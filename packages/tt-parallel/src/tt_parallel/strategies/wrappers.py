@@ -1,22 +1,18 @@
-"""Wrapped models whose loss is computed inside the wrapper, so that its gradient hooks fire.
-
-PyTorch's wrappers prepare a backward pass in their ``forward``. A model here computes its loss in
-``get_loss``, which calls its own ``forward``; so what the wrappers wrap is a module whose forward
-calls any method of the model by name. Attributes and methods of the model are reached through the
-wrapper as they are, none is copied.
-"""
+"""Wrapped models whose loss is computed inside the wrapper, so that its gradient hooks fire."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from tt_parallel.errors import ParallelValueError
+from tt_parallel.errors import ParallelValueError, UnusedParameters
+from tt_parallel.strategies.delegation import MODEL_METHODS, ByMethod, Delegating
 
 __all__ = ["TTDataParallel", "TTDistributedDataParallel"]
 
@@ -24,72 +20,104 @@ __all__ = ["TTDataParallel", "TTDistributedDataParallel"]
 Context = Callable[[], AbstractContextManager[Any]]
 
 
-class _ByMethod(nn.Module):
-    """A module whose forward calls a method of the model."""
+class _PerReplica(ByMethod):
+    """As `ByMethod`, for a replica that finds out its own device and how much data it has.
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.model, method)(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("model"), name)
-
-
-class _PerReplica(_ByMethod):
-    """As `_ByMethod`, for a replica that finds out its own device and how much data it has.
-
-    Attributes:
+    Args:
+        model: The model.
         context: Makes the context that every replica, in its own thread, computes in.
     """
 
+    _context: Context
+    _criterion: nn.Module | None
+    _returned: list[Any]
+
     def __init__(self, model: nn.Module, context: Context) -> None:
         super().__init__(model)
-        self.context = context
+        self.__dict__.update(_context=context, _criterion=None, _returned=[])  # never the model's
+
+    def begin(self, criterion: nn.Module | None) -> list[Any]:
+        """Be ready for a loss; the list will have what each replica's model returned.
+
+        Args:
+            criterion: A criterion that is to be on each device, as the model is.
+        """
+        self._criterion, self._returned = criterion, []
+        return self._returned
 
     def forward(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        with self.context():
+        with self._context():
             if method != "get_loss":
                 return super().forward(method, *args, **kwargs)
-            return self._weighted_loss(*args)
+            return self._weighted_losses(*args)
 
-    def _weighted_loss(self, batch: Any, criterion: Any, _: torch.device) -> Tensor:
+    def _weighted_losses(self, batch: Any, criterion: Any) -> tuple[dict[str, Tensor], Tensor]:
+        """Each loss times its weight, by name, and the weight: vectors of length 1."""
         data = _first_tensor(batch)
         if data is None:
             msg = "DataParallel shares out tensors along their first dimension; the batch has none."
             raise ParallelValueError(msg)
-        loss = self.model.get_loss(batch, criterion, data.device)  # type: ignore[operator]  # a module's method
-        loss, weight = loss if isinstance(loss, tuple) else (loss, data.shape[0])
-        return torch.stack([loss * weight, torch.as_tensor(weight).to(loss)]).unsqueeze(0)
+        criterion = criterion if self._criterion is None else self._criterion
+        returned = self.model.get_loss(batch, criterion, data.device)  # type: ignore[operator]  # a module's method
+        self._returned.append(returned)
+        loss, weight = returned if isinstance(returned, tuple) else (returned, data.shape[0])
+        losses = {name: _exact(value) for name, value in _by_name(loss).items()}
+        weight = torch.as_tensor(weight, dtype=torch.float64, device=data.device)
+        weight = weight.detach().reshape(1)
+        return {name: value * weight.to(value) for name, value in losses.items()}, weight
 
 
-class TTDataParallel(DataParallel[_ByMethod]):
+class TTDataParallel(Delegating, DataParallel[_PerReplica]):
     """`torch.nn.DataParallel` for models with ``get_loss``: each device computes its part's loss.
+
+    Attributes and methods of the model are reached, and set, through the wrapper.
 
     Args:
         module: The model.
+        default_model_methods: Further methods of the model that are computed on all devices.
+        add_model_attributes: Not needed; AIToolbox copied these attributes of the model.
         context: Makes the context in which each device, in a thread of its own, computes.
         **kwargs: Options of `torch.nn.DataParallel`, such as ``device_ids``.
+
+    Raises:
+        ParallelValueError: When the model has no such method or attribute.
     """
 
-    def __init__(self, module: nn.Module, *, context: Context = nullcontext, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        default_model_methods: Sequence[str] = MODEL_METHODS,
+        *,
+        add_model_attributes: Sequence[str] | None = None,
+        context: Context = nullcontext,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(_PerReplica(module, context), **kwargs)
+        self._stand_for("module", [*default_model_methods, *(add_model_attributes or ())])
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Call the model, on all devices."""
-        return super().forward("__call__", *inputs, **kwargs)
+        return self._call("__call__", *inputs, **kwargs)
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(method, *args, **kwargs)
 
     def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
-        """The mean loss over the batch's samples and its weight, computed on all devices."""
+        """What the model returns, for the whole batch: means over the parts' weights.
+
+        A part weighs as much as the model says, else as it has samples.
+        """
+        parts = self.module
         if len(self.device_ids) < 2:
-            return self.module.model.get_loss(batch_data, criterion, device)  # type: ignore[operator]  # a module's method
-        total, weight = super().forward("get_loss", batch_data, criterion, device).sum(0).unbind()
-        return total / weight, weight.detach()
+            return parts.model.get_loss(batch_data, criterion, device)  # type: ignore[operator]  # a module's method
+        is_module = isinstance(criterion, nn.Module)
+        returned = parts.begin(criterion if is_module else None)
+        try:
+            totals, weights = self._call("get_loss", batch_data, None if is_module else criterion)
+        finally:
+            parts.begin(None)
+        weight = weights.sum()
+        return _of_form(returned[0], {k: v.sum() / weight.to(v) for k, v in totals.items()}, weight)
 
     def get_loss_eval(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
         """The model's own."""
@@ -99,31 +127,76 @@ class TTDataParallel(DataParallel[_ByMethod]):
         """The model's own."""
         return self.module.model.get_predictions(batch_data, device)  # type: ignore[operator]  # a module's method
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("module"), name)
+
+class _Found(NamedTuple):
+    """Losses where PyTorch's wrapper finds them, and what the model returned."""
+
+    losses: dict[str, Tensor]
+    returned: Any
 
 
-class TTDistributedDataParallel(DistributedDataParallel):
+class _Findable(ByMethod):
+    """As `ByMethod`, for a wrapper that looks for tensors in dicts, and in no other mapping."""
+
+    def forward(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        returned = super().forward(method, *args, **kwargs)
+        loss = returned[0] if isinstance(returned, tuple) and returned else returned
+        if isinstance(loss, Tensor) or type(loss) is dict or not isinstance(loss, Mapping):
+            return returned
+        return _Found(dict(loss), returned)
+
+
+class TTDistributedDataParallel(Delegating, DistributedDataParallel):
     """`DistributedDataParallel` for models with ``get_loss``.
+
+    Attributes and methods of the model are reached, and set, through the wrapper. Gradients are
+    averaged of what is computed by calling the wrapper, by ``get_loss`` and by the methods named.
 
     Args:
         module: The model, on its device.
+        default_model_methods: Further methods of the model whose gradients are averaged.
+        add_model_attributes: Not needed; AIToolbox copied these attributes of the model.
         **kwargs: Options of `torch.nn.parallel.DistributedDataParallel`.
+
+    Raises:
+        ParallelValueError: When the model has no such method or attribute.
     """
 
-    def __init__(self, module: nn.Module, **kwargs: Any) -> None:
-        super().__init__(_ByMethod(module), **kwargs)
+    def __init__(
+        self,
+        module: nn.Module,
+        default_model_methods: Sequence[str] = MODEL_METHODS,
+        *,
+        add_model_attributes: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        by_method = _Findable(module)
+        super().__init__(by_method, **kwargs)
+        self._reduced = [
+            name.removeprefix("model.")
+            for name, parameter in by_method.named_parameters()
+            if parameter.requires_grad and name not in self.parameters_to_ignore
+        ]
+        self._stand_for("module", [*default_model_methods, *(add_model_attributes or ())])
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Call the model and prepare the gradients' reduction."""
-        return super().forward("__call__", *inputs, **kwargs)  # type: ignore[no-untyped-call]  # torch's own
+        return self._call("__call__", *inputs, **kwargs)
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().forward(method, *args, **kwargs)  # type: ignore[no-untyped-call]  # torch's own
+        except RuntimeError as error:
+            self._explain(error)
+            raise
 
     def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
         """The model's loss; its backward pass averages the gradients over the processes."""
-        return super().forward("get_loss", batch_data, criterion, device)  # type: ignore[no-untyped-call]  # torch's own
+        returned = self._call("get_loss", batch_data, criterion, device)
+        if not isinstance(returned, _Found):
+            return returned
+        losses, whole = returned
+        return _of_form(whole, losses, whole[1] if isinstance(whole, tuple) else None)
 
     def get_loss_eval(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
         """The model's own, without communication."""
@@ -133,19 +206,73 @@ class TTDistributedDataParallel(DistributedDataParallel):
         """The model's own, without communication."""
         return self.module.model.get_predictions(batch_data, device)
 
-    def __getattr__(self, name: str) -> Any:
+    def check_reduced(self) -> None:
+        """Check that the backward pass just made has averaged all gradients.
+
+        Raises:
+            UnusedParameters: When parameters took no part in the loss; PyTorch itself complains
+                in the next forward pass, when a step has been made.
+        """
+        if self._delay_all_reduce_all_params:
+            return
         try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("module"), name)
+            self._check_reducer_finalized()  # type: ignore[no-untyped-call]  # torch's own
+        except RuntimeError as error:
+            self._explain(error)
+            raise
+
+    def _explain(self, error: RuntimeError) -> None:
+        """Raise the error that names the parameters, if it is about unused ones."""
+        if self.find_unused_parameters or "Expected to have finished reduction" not in str(error):
+            return
+        found = re.search(r"did not receive grad for rank (\d+): ([\d ]+)", str(error))
+        if found is not None:
+            names = [repr(self._reduced[int(number)]) for number in found[2].split()]
+            shown = ", ".join(names[:10]) + (f" and {n} more" if (n := len(names) - 10) > 0 else "")
+            msg = (
+                "Every parameter must take part in the loss, for the processes average its "
+                f"gradient; in process {found[1]} these did not: {shown}. Where that is meant, "
+                "pass ddp_model_args={'find_unused_parameters': True}; to train without them, "
+                "call requires_grad_(False) on them before."
+            )
+            raise UnusedParameters(msg) from error
 
 
 def _first_tensor(batch: Any) -> Tensor | None:
-    """The first tensor of a nested batch."""
+    """The first tensor of a nested batch that has a dimension."""
     if isinstance(batch, Tensor):
-        return batch
+        return batch if batch.ndim else None
     if isinstance(batch, Mapping):
         batch = batch.values()
     elif not isinstance(batch, list | tuple):
         return None
     return next((found for item in batch if (found := _first_tensor(item)) is not None), None)
+
+
+def _by_name(loss: Any) -> Mapping[str, Tensor]:
+    """One loss or several as several."""
+    losses = loss if isinstance(loss, Mapping) else {"": loss}
+    if not all(isinstance(value, Tensor) and value.numel() == 1 for value in losses.values()):
+        msg = (
+            "get_loss must return a scalar tensor or several by name, or a pair of one of them and "
+            f"its weight, got {type(loss).__name__}."
+        )
+        raise ParallelValueError(msg)
+    return losses
+
+
+def _exact(loss: Tensor) -> Tensor:
+    """A loss as vector, in a type in which its product with a weight is exact enough."""
+    return loss.reshape(1).to(torch.promote_types(loss.dtype, torch.float32))
+
+
+def _of_form(returned: Any, losses: dict[str, Tensor], weight: Tensor | None) -> Any:
+    """Losses, and their weight, in the form in which a model returned others."""
+    form = returned[0] if isinstance(returned, tuple) else returned
+    if isinstance(form, Mapping):
+        whole: Any = form  # nobody else has it
+        for name, loss in losses.items():
+            whole[name] = loss
+    else:
+        whole = losses[""]
+    return (whole, weight) if isinstance(returned, tuple) else whole
