@@ -276,10 +276,10 @@ def test_a_nan_policy_reads_one_flag_a_step() -> None:
 
 
 class Strict(Callback):
-    """Has CUDA raise where the program would wait for it, from the second step to the last."""
+    """Has CUDA raise where the program would wait for it, from the second update to the last."""
 
     def on_batch_begin(self) -> None:
-        if self.train_loop_obj.iteration == 1:
+        if self.train_loop_obj.updates_done == 1:
             torch.cuda.set_sync_debug_mode("error")
 
     def on_batch_end(self) -> None:

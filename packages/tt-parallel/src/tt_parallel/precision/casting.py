@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-__all__ = ["Outermost", "cast", "cast_ends", "cast_weights", "convert"]
+__all__ = ["Outermost", "called", "cast", "cast_ends", "cast_weights", "convert"]
 
 Table = dict[str, Any]  # a module's parameters or buffers by name
 
@@ -31,6 +31,15 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
         parts = [cast(item, dtype) for item in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
+
+
+def called(model: nn.Module) -> nn.Module:
+    """The module whose forward pass computes: inside one that has none and only holds another."""
+    held = [*model.children()]
+    while type(model).forward is nn.Module.forward and len(held) == 1:
+        model = held[0]
+        held = [*model.children()]
+    return model
 
 
 @contextmanager

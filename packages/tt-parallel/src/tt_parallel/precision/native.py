@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tt_parallel.errors import ParallelValueError
-from tt_parallel.precision.casting import Outermost, cast_ends, cast_weights, convert
+from tt_parallel.precision.casting import Outermost, called, cast_ends, cast_weights, convert
 from tt_parallel.precision.identity import check_same_precision
 from tt_parallel.precision.opt_levels import resolve
 from tt_parallel.precision.scaling import LossScaling
@@ -126,7 +126,7 @@ class OptLevel:
             if properties.master_weights and inputs is not None:
                 keep = bool(properties.keep_batchnorm_fp32)
                 stack.enter_context(cast_weights(model, inputs, keep_batchnorm=keep))
-            stack.enter_context(cast_ends(model, inputs, outputs))
+            stack.enter_context(cast_ends(called(model), inputs, outputs))
             yield
 
     @contextmanager
