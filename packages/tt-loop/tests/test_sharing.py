@@ -252,7 +252,7 @@ def test_the_last_batch_is_known_wherever_the_sampler_ends() -> None:
 
 
 def test_each_epoch_and_seed_has_another_sequence() -> None:
-    make = lambda: sampled(30, 4, "weighted")  # noqa: E731
+    make = lambda: sampled(30, 4, "weighted")  # noqa: E731  # short
     found = [
         str(rounds(make, 2, epoch, seed=seed)) for epoch, seed in itertools.product((0, 1), (1, 2))
     ]
@@ -322,7 +322,7 @@ class SizedPairs(Pairs):
     start=st.integers(0, 3),
 )
 def test_batches_of_a_batch_sampler_take_turns(batches, world_size, kind, start) -> None:
-    make = lambda: DataLoader(Numbers(100), batch_sampler=kind(batches))  # noqa: E731
+    make = lambda: DataLoader(Numbers(100), batch_sampler=kind(batches))  # noqa: E731  # short
     steps = rounds(make, world_size)
     one = rounds(make, 1 + batches)  # as many processes as there are batches, and one
     assert flat(steps) == flat(one)
@@ -538,7 +538,7 @@ def test_workers_of_a_stream_share_it_out_within_each_process() -> None:
 
 @pytest.mark.slow
 def test_a_sampled_loader_can_be_read_ahead() -> None:
-    make = lambda: sampled(30, 4, "weighted", num_workers=1)  # noqa: E731
+    make = lambda: sampled(30, 4, "weighted", num_workers=1)  # noqa: E731  # short
     assert rounds(lambda: Prefetched(make()), 2) == rounds(make, 2)
 
 

@@ -81,8 +81,8 @@ class SyncBatchNorm(_BatchNorm):
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None  # noqa: S101  # it tracks them
-        assert self.running_var is not None  # noqa: S101
-        assert self.num_batches_tracked is not None  # noqa: S101
+        assert self.running_var is not None  # noqa: S101  # and this
+        assert self.num_batches_tracked is not None  # noqa: S101  # and this
         self.num_batches_tracked.add_(1)
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean), share)
