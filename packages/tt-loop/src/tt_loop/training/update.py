@@ -79,7 +79,8 @@ class Updates:
         if self.weighted:
             share = weight / self.nominal_weight
             self.weight = self.weight + share
-            loss = loss * share
+            if isinstance(share, Tensor) or share != 1:  # most batches are full
+                loss = loss * share
         if not isinstance(loss, Tensor):
             self._backward_several(loss, share)
         elif loss.requires_grad:
@@ -173,7 +174,7 @@ class Updates:
             require_finite=self.require_finite,
         )
 
-    def _grad_scale(self) -> Tensor | float:
+    def _grad_scale(self) -> Tensor | float | None:
         """One over the weight of the window's samples, in all processes.
 
         The one message of a step carries the weight and whether a process wants to stop.
@@ -181,14 +182,20 @@ class Updates:
         if not self.together:
             return _inverse(self.weight)
         total, self.agreed_wishes = self._sums(self.weight, self._wish()).unbind()
-        return _inverse(total / self.strategy.comm.world_size)  # gradients are means over them
+        mean = total / self.strategy.comm.world_size  # as gradients are means over them
+        if mean.device.type != "cpu":
+            return _inverse(mean)
+        return None if mean == 1 else _inverse(mean.item())  # reading it does not wait
 
     def _sums(self, *values: Any) -> Tensor:
         """The sums of some values over the processes: a step's one message."""
         device = self.strategy.device
-        message = torch.stack(
-            [torch.as_tensor(value, dtype=torch.float64, device=device) for value in values]
-        )
+        if any(isinstance(value, Tensor) for value in values):
+            message = torch.stack(
+                [torch.as_tensor(value).to(device, torch.float64) for value in values]
+            )
+        else:
+            message = torch.tensor(values, dtype=torch.float64).to(device, non_blocking=True)
         return self.strategy.comm.all_reduce(message)
 
     # The window's part of an exact resume
