@@ -29,13 +29,17 @@ def job(processes: int) -> TrainLoop:
 class Signal(Callback):
     """One process gets a signal in the middle of a step."""
 
-    def __init__(self, number: int, rank: int) -> None:
+    def __init__(self, number: int, rank: int, *, late: bool = False) -> None:
         super().__init__("signal", device_idx_execution=rank)
-        self.number, self.sent = number, False
+        self.number, self.sent, self.late = number, late, late
 
     def on_after_gradient_update(self, optimizer_idx: int) -> None:
         if self.train_loop_obj.total_iteration_idx == 8 and not self.sent:
             self.sent = True
+            os.kill(os.getpid(), self.number)
+
+    def on_evaluate_begin(self, dataset_info: Any) -> None:
+        if self.late and dataset_info["type"] == "test":
             os.kill(os.getpid(), self.number)
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,3 +96,14 @@ def test_all_processes_stop_at_one_step_and_the_fit_can_go_on(
     for one, other in zip(loop.model.parameters(), undisturbed.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert loop.train_history.state_dict() == undisturbed.train_history.state_dict()
+
+
+@pytest.mark.slow
+def test_a_signal_during_the_last_evaluation_is_not_lost() -> None:
+    loop, told = job(2), Told()
+    loop.test_loader = loop.validation_loader
+    callbacks = [Signal(signal.SIGTERM, 1, late=True), told]
+    with pytest.raises(SystemExit):
+        loop.fit(num_epochs=1, num_gpus=2, callbacks=callbacks)
+    assert len(told.steps) == 2
+    assert loop.epochs_done == 1

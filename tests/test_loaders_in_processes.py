@@ -129,6 +129,37 @@ class ByRank(IterableDataset[Any]):
         return iter([DATA[i] for i in range(rank, SAMPLES, 2)])
 
 
+class OwnDraws:
+    """Batches that a process draws for itself."""
+
+    def __init__(self, rank: int) -> None:
+        self.generator = torch.Generator().manual_seed(rank)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (rows(torch.randint(SAMPLES, (4,), generator=self.generator)) for _ in range(3))
+
+
+def gone_on_with(strategy: Any) -> list[bool]:
+    """Whether a run that was saved after its first epoch reads what one without a break does."""
+
+    def weights(*epochs: int) -> torch.Tensor:
+        torch.manual_seed(4)
+        model = nn.Linear(5, 2)
+        state = None
+        for number in epochs:
+            loader = PerProcess(OwnDraws(strategy.comm.rank))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+            loss, mode = nn.CrossEntropyLoss(), {"gpu_mode": strategy, "progress": False}
+            loop = TrainLoop(model, loader, None, None, optimizer, loss, **mode)
+            if state is not None:
+                loop.load_state_dict(state)
+            loop.fit(number)
+            state = strategy.comm.broadcast_object(loop.state_dict())
+        return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    return [torch.equal(weights(2), weights(1, 1))]
+
+
 def fit_all(strategy: Any) -> dict[str, Any]:
     """Every case in one of two processes."""
     rank = strategy.comm.rank
@@ -139,6 +170,7 @@ def fit_all(strategy: Any) -> dict[str, Any]:
     with pytest.raises(LoopValueError) as error:
         CASES["list"].fit(DataLoader(ByRank(), 4), 1, strategy)
     found["by rank"] = str(error.value)
+    found["gone on with"] = gone_on_with(strategy)
     return found
 
 
@@ -171,3 +203,8 @@ def test_two_processes_end_with_the_weights_of_one(shared: list[Any], name: str)
 def test_other_data_in_each_process_must_be_said_so(shared: list[Any]) -> None:
     for found in shared:
         assert "wrap it in tt_loop.api.PerProcess" in found["by rank"]
+
+
+@pytest.mark.slow
+def test_each_process_goes_on_with_its_own_loader(shared: list[Any]) -> None:
+    assert [found["gone on with"] for found in shared] == [[True], [True]]

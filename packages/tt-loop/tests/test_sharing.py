@@ -24,6 +24,7 @@ from torch.utils.data import (
     SubsetRandomSampler,
     WeightedRandomSampler,
     get_worker_info,
+    random_split,
 )
 
 from tt_loop.api import (
@@ -714,6 +715,32 @@ def test_processes_that_read_other_data_are_told_so(kind, advice, late) -> None:
     assert is_told
     assert other == (first, is_told)  # all of them stop at the same step
     assert first == (4 if late and kind != "sampler" else 0)  # indices are drawn ahead
+
+
+def seeded_by(rank: int) -> torch.Generator:
+    return torch.Generator().manual_seed(rank)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rank: DataLoader(Numbers(8), 2, shuffle=True, generator=seeded_by(rank)),
+        lambda rank: DataLoader(Numbers(8 + rank), 2),
+        lambda rank: DataLoader(Numbers(8), 2 + rank),
+        lambda rank: DataLoader(Numbers(9), 2, drop_last=bool(rank)),
+        lambda rank: DataLoader(random_split(Numbers(8), [4, 4], seeded_by(rank))[0], 2),
+        lambda rank: TensorLoader(torch.arange(8 + rank), batch_size=2),
+        lambda rank: DataLoader(Numbers(4 * rank), 2),
+    ],
+)
+def test_plain_loaders_that_differ_are_told_of(make) -> None:
+    def read(member: Member) -> None:
+        agreement = Agreement(member, CPU)
+        reader(make(member.rank), member.rank, member.world_size, agreement=agreement)
+
+    for error in together(2, read):
+        assert isinstance(error, LoopValueError)
+        assert "must have the same training loader" in str(error)
 
 
 def test_samplers_that_differ_late_are_told_of_at_the_epochs_end() -> None:

@@ -21,7 +21,12 @@ class Exchange:
         gathered = comm.gather_objects(mine)
         told = comm.broadcast_object(mine)
         odd = comm.gather_objects([None, (), "x" * comm.rank])
+        before = sum(sizes)
+        part = torch.arange(10**6).reshape(1000, 1000)[:, 7]
+        parts = comm.gather_objects([part, part, part[:2]])
         return {
+            "sent for a part": sum(sizes) - before,
+            "part": parts and [each.tolist() for each in parts[1]],
             "gathered": gathered and [(each["rank"], len(each["bytes"])) for each in gathered],
             "whole": told["bytes"] == bytes(LARGE) and told["rank"] == 0,
             "odd": odd,
@@ -47,7 +52,10 @@ def test_large_objects_travel_whole_and_in_pieces() -> None:
     assert first["whole"]
     assert second["whole"]
     assert first["odd"] == [[None, (), ""], [None, (), "x"]]
+    column = [*range(7, 10**6, 1000)]
+    assert first["part"] == [column, column, column[:2]]
     for one in (first, second):
+        assert one["sent for a part"] < 20_000
         assert 2**20 < one["largest"] <= MOST
         assert one["messages"] >= 2 * LARGE // MOST
 

@@ -303,6 +303,24 @@ def test_attributes_are_set_where_they_are_read() -> None:
         TTDataParallel(model, add_model_attributes=["absent"])
 
 
+class Holder(nn.Module):
+    """A model that calls a part of itself as the wrappers call theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Linear(4, 3)
+
+
+def test_a_part_that_is_called_model_is_the_models() -> None:
+    held = Holder()
+    wrapped = TTDataParallel(held, add_model_attributes=["model"])
+    assert wrapped.model is held.model
+    wrapped.model = nn.Linear(4, 2)
+    assert wrapped.module.model is held
+    assert held.model.out_features == 2
+    assert [*wrapped.state_dict()] == ["module.model.weight", "module.model.bias"]
+
+
 @pytest.mark.parametrize("make", [SingleStrategy, DataParallelStrategy])
 def test_a_hand_written_loop_runs_under_any_strategy(make) -> None:
     def train(step) -> dict:

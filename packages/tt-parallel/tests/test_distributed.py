@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from tt_parallel.api import (
     DistributedStrategy,
+    ParallelStateError,
     ParallelValueError,
     Spawn,
     TTDistributedDataParallel,
@@ -265,6 +266,62 @@ class UnusedInOne:
 def test_the_others_do_not_wait_for_the_process_that_left_some_out() -> None:
     with pytest.raises(WorkerError, match=r"UnusedParameters.*process 0 these did not: 'b.weight'"):
         Spawn(2).run(UnusedInOne())
+
+
+@task
+def around_the_wrapper(rank: int) -> dict:
+    """A loss that the wrapper has not seen."""
+    bare = Branches()
+    strategy = DistributedStrategy(CPU, default_model_methods=["scored"])
+    model = strategy.prepare(bare, [])
+
+    def backward(compute, kept=False) -> None:
+        loss = compute() if kept else None
+        with strategy.micro(model, sync=True):
+            strategy.backward(compute() if loss is None else loss)
+
+    def of_a_window() -> torch.Tensor:
+        with strategy.micro(model, sync=False):
+            return model.scored(share(rank))
+
+    backward(lambda: model.scored(share(rank)))
+    return {
+        "bare": error_of(ParallelStateError, lambda: backward(lambda: bare.scored(share(rank)))),
+        "method": error_of(ParallelStateError, lambda: backward(lambda: model.a(inputs()).sum())),
+        "window": error_of(ParallelStateError, lambda: backward(of_a_window, kept=True)),
+    }
+
+
+@task
+def a_step_of_kept_gradients(rank: int) -> dict:
+    strategy, model = DistributedStrategy(CPU), Branches()
+    own, other = (torch.optim.SGD(getattr(model, n).parameters(), lr=0.1) for n in "ab")
+    prepared = strategy.prepare(model, [own, other])
+    before = copy.deepcopy(model.state_dict())
+    step(strategy, prepared, (share(rank), "ab"), sync=False)
+    strategy.reduce_gradients(other)
+    strategy.apply(other)
+    error = error_of(ParallelStateError, lambda: strategy.apply(own))
+    kept = all(
+        torch.equal(value, before[name]) for name, value in model.a.state_dict(prefix="a.").items()
+    )
+    step(strategy, prepared, (share(rank), "abc"))
+    strategy.apply(own)
+    return {"error": error, "kept": kept, "b": model.b.weight.detach().clone()}
+
+
+def test_a_step_of_gradients_that_were_kept_is_refused(results) -> None:
+    for result in results:
+        assert "reduce_gradients" in result["a_step_of_kept_gradients"]["error"]
+        assert result["a_step_of_kept_gradients"]["kept"]
+    first, second = (result["a_step_of_kept_gradients"]["b"] for result in results)
+    assert torch.equal(first, second)
+
+
+def test_a_loss_that_the_wrapper_has_not_seen_is_refused(results) -> None:
+    for result in results:
+        for error in result["around_the_wrapper"].values():
+            assert "default_model_methods" in error
 
 
 @task

@@ -16,6 +16,7 @@ from torch import nn
 from tt_parallel.api import DistributedStrategy, NotTransferable, ParallelValueError, Spawn, ddp, dp
 from tt_parallel.errors import RendezvousError
 from tt_parallel.launch.rendezvous import Rendezvous
+from tt_parallel.launch.transfer import write
 
 
 def free_port() -> int:
@@ -164,6 +165,17 @@ def test_what_a_slot_holds_is_named() -> None:
     task.handle = threading.Lock()
     with pytest.raises(NotTransferable, match=r"Slotted\.handle"):
         Spawn(1).run(task)
+
+
+def test_a_file_that_cannot_be_written_is_no_matter_of_pickling(tmp_path) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(NotTransferable, match="TMPDIR"):
+            write(nn.Linear(100, 100), tmp_path / "task", "A task")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_strategy_that_cannot_be_pickled_is_named() -> None:

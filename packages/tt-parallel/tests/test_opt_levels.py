@@ -534,6 +534,16 @@ def test_a_model_can_be_prepared_again(level: str) -> None:
     assert_equal(*models)
 
 
+@pytest.mark.parametrize("level", ["O2", "O3"])
+def test_several_models_are_cast(level: str) -> None:
+    precision, models = OptLevel(CPU, level), [nn.Linear(2, 2), nn.Linear(2, 2)]
+    for model in models:
+        precision.prepare(model, [])
+    with precision.forward():
+        assert [model.weight.dtype for model in models] == [torch.bfloat16] * 2
+        assert [model(torch.ones(1, 2)).dtype for model in models] == [torch.float32] * 2
+
+
 def test_an_optimizers_state_follows_its_parameters() -> None:
     model = Net()
     optimizer = torch.optim.Adam(model.parameters())

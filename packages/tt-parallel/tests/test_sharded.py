@@ -392,6 +392,11 @@ def what_cannot_be_is_refused(rank: int) -> None:
         strategy.backward(sharded.get_loss(data(), nn.MSELoss(), CPU), inputs=[])
     with pytest.raises(ParallelStateError, match="sync=True"):
         strategy.reduce_gradients(optimizer)
+    with strategy.micro(sharded, sync=False):
+        strategy.backward(sharded.get_loss(data(), nn.MSELoss(), CPU))
+    with pytest.raises(ParallelStateError, match="sync=True"):
+        strategy.apply(optimizer)
+    sharded = strategy.prepare(model, [optimizer])  # forgets them
     groups = [{"params": ["last.bias"]}, {"params": ["first.bias"]}]
     state = {"optimizers": [{"state": {"last.bias": {}}, "param_groups": groups}]}
     with pytest.raises(ParallelValueError, match="this has others"):

@@ -24,6 +24,7 @@ from tt_loop.checks import (
     required,
 )
 from tt_loop.data.batches import check_shareable
+from tt_loop.data.per_process import PerProcess
 from tt_loop.data.positions import go_to_position
 from tt_loop.data.torch_loader import apart, kept_generators
 from tt_loop.device import LocalCollective, SingleDevice, default_device
@@ -379,7 +380,7 @@ class TrainLoop(LoopEvaluation):
         self._is_elsewhere = True
         self._join(strategy)
         state = self._fit_here(strategy) or self.state_dict()
-        of_rank_0 = {name: state[name] for name in ("rng", "callbacks", "inside")}
+        of_rank_0 = {name: state[name] for name in ("rng", "callbacks", "inside", "loader")}
         state.update(strategy.comm.broadcast_object(of_rank_0))
         return state if os.environ.get("LOCAL_RANK", str(strategy.comm.rank)) == "0" else None
 
@@ -404,7 +405,7 @@ class TrainLoop(LoopEvaluation):
         strategy.load_state_dict(self.model, [], {"precision": precision})  # also starts it afresh
         self._go_on_drawing(pending.get("rng", []), strategy)
         if "loader" in pending:
-            go_to_position(self.train_loader, pending["loader"], strategy.device)
+            self._go_on_reading(pending["loader"], strategy)
         self.pending = {}
 
     def _go_on_drawing(self, states: Sequence[Tree], strategy: Strategy) -> None:
@@ -414,6 +415,15 @@ class TrainLoop(LoopEvaluation):
             set_rng_state(states[rank], strategy.device)
         elif states:
             seed_process(mixed_seed(self.seed, self.total_iteration_idx), rank)
+
+    def _go_on_reading(self, positions: Sequence[Tree], strategy: Strategy) -> None:
+        """Give this process's loader its position, if the saved run had this process.
+
+        Of a loader that processes share all have the same.
+        """
+        rank, loader = strategy.comm.rank, self.train_loader
+        if rank < len(positions) or not isinstance(loader, PerProcess):
+            go_to_position(loader, positions[min(rank, len(positions) - 1)], strategy.device)
 
     def ready(self) -> tuple[Strategy, Any]:
         """The strategy and the prepared model: those of the last fit, else one device's.

@@ -79,10 +79,25 @@ class ProcessGroup:
         dist.barrier()
 
 
+class _Compact(pickle.Pickler):
+    """Writes of a tensor its own elements only, not all that it is a part of."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        is_part = (
+            type(obj) is Tensor
+            and obj.layout is torch.strided
+            and obj.untyped_storage().nbytes() > obj.nbytes
+        )
+        if not is_part:
+            return NotImplemented
+        own = obj.detach().clone(memory_format=torch.contiguous_format)
+        return own.requires_grad_(obj.requires_grad).__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
 def _pickled(obj: object) -> Tensor:
     """An object as bytes."""
     buffer = BytesIO()
-    pickle.dump(obj, buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    _Compact(buffer, protocol=pickle.HIGHEST_PROTOCOL).dump(obj)
     return torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
 
 

@@ -15,6 +15,7 @@ from tt_parallel.launch.spawn import Spawn
 from tt_parallel.strategies.data_parallel import DataParallelStrategy
 from tt_parallel.strategies.distributed import DistributedStrategy
 from tt_parallel.strategies.sharded import ShardedStrategy, check_sharding
+from tt_parallel.strategies.single import SingleStrategy
 
 __all__ = ["Here", "ddp", "dp", "fsdp"]
 
@@ -26,7 +27,7 @@ class Here:
 
     in_process = True
 
-    def __init__(self, strategy: DataParallelStrategy) -> None:
+    def __init__(self, strategy: SingleStrategy | DataParallelStrategy) -> None:
         self.strategy = strategy
 
     def run(self, fn: Callable[[Any], T], /) -> list[T]:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from tt_loop.data.agreement import Agreement
 from tt_loop.data.per_process import EveryOwn, PerProcess
-from tt_loop.data.readers import AsItIs, Reader, plainly_driven
+from tt_loop.data.readers import AsItIs, Reader, order_of, plainly_driven, unlike
 from tt_loop.data.sharing import (
     check_shard,
     check_shareable,
@@ -100,6 +100,8 @@ class Batches:
             if together:
                 return self._every_own(loader.loader)
             loader = loader.loader
+        if together and self._seed is not None and is_driven(loader):
+            self._check_alike(loader)
         if length_of(loader) == 0:
             raise EmptyLoaderError(empty_message(self.name))
         share: Any = {"rank": self._rank, "world_size": self._world_size}
@@ -119,6 +121,15 @@ class Batches:
         """The seed of the loader's own generator, if it has one, else that of training."""
         generator = None if self._seed is None else generator_of(loader)
         return self._seed if generator is None else generator.initial_seed()
+
+    def _check_alike(self, loader: Any) -> None:
+        """Look whether all processes share out the same loader.
+
+        Raises:
+            LoopValueError: In every process, when one has another order, length or part of a set.
+        """
+        if self._agreement is not None:
+            self._agreement.check_same(order_of(loader, self._own_seed(loader)), unlike(self.name))
 
     def _every_own(self, loader: Any) -> EveryOwn:
         seed = None if self._seed is None else mixed_seed(self._seed, self._rank)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,12 +22,22 @@ from tt_loop.data.torch_loader import (
     end_workers,
     length_of,
     like,
+    rows_of,
     unwrapped,
 )
+from tt_loop.data.values import fingerprint
 from tt_loop.errors import EmptyLoaderError, LoopValueError
 from tt_loop.seeds import mixed_seed
 
-__all__ = ["AsItIs", "Driven", "Reader", "plainly_driven", "unsafe_ahead"]
+__all__ = [
+    "AsItIs",
+    "Driven",
+    "Reader",
+    "order_of",
+    "plainly_driven",
+    "unlike",
+    "unsafe_ahead",
+]
 
 _WORKERS = -1  # marks the seed of the workers' own generators, which no sample depends on
 
@@ -283,6 +293,27 @@ def plainly_driven(
         if len(order) == 0:
             raise EmptyLoaderError(empty_message(name))
     return Driven(loader, name, order, seed=seed, tensors=tensors)
+
+
+def order_of(loader: Any, seed: int | None) -> Hashable:
+    """Equal in processes that make the same order of the same samples for a plain loader."""
+    plain = unwrapped(loader)
+    is_whole = type(plain) is TensorLoader
+    samples = plain.samples if is_whole else len(plain.dataset)
+    rows = plain.rows if is_whole else rows_of(plain.dataset)[1]
+    shuffled = _is_shuffled(plain)
+    order = (samples, plain.batch_size, plain.drop_last, seed if shuffled else None)
+    return (*order, fingerprint(rows))
+
+
+def unlike(name: str) -> str:
+    """The message about processes whose plain loaders are not the same."""
+    return (
+        f"Every process must have the same {name} loader, of which each then takes its part, but "
+        "they differ in length, batch size, drop_last, the seed of the shuffling generator, or the "
+        "samples of a Subset: use the same seeds in all processes, also for random_split; if each "
+        "process has other data on purpose, wrap the loader in tt_loop.api.PerProcess."
+    )
 
 
 def unsafe_ahead(name: str) -> str:

@@ -125,6 +125,7 @@ class Fit:
         callbacks.execute("on_train_end")
         loop.message_service.end_of_epoch_trigger()
         self._record()
+        self._agree_to_stop()  # a signal may have come since the last epoch
 
     def _epoch(self) -> None:
         loop, strategy, model, updates = self.loop, self.strategy, self.model, self.updates

@@ -1,8 +1,8 @@
 """The state of a run as one tree, and going on from it.
 
 A state can be taken between steps: in ``on_batch_end`` and ``on_epoch_end``, after a fit, and
-wherever no step is under way. It holds what every process must know for itself under ``rng`` and
-``inside["ranks"]``.
+wherever no step is under way. It holds what every process must know for itself under ``rng``,
+``loader`` and ``inside["ranks"]``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ def capture(loop: TrainLoop) -> Tree:
     strategy, _ = loop.ready()
     loop.measured.record(loop.total_iteration_idx + 1, loop.epoch)
     fit = loop.fit_under_way if loop.inside_epoch else None
-    own = {"rng": rng_state(strategy.device), "inside": fit.state_dict() if fit else None}
+    own = {
+        "rng": rng_state(strategy.device),
+        "inside": fit.state_dict() if fit else None,
+        "loader": _position(loop),
+    }
     ranks = strategy.comm.gather_objects(own) or []
     inside = fit.position_of_all([rank["inside"] or {} for rank in ranks]) if fit else None
     state = {
@@ -59,7 +63,7 @@ def capture(loop: TrainLoop) -> Tree:
         },
         "criterion": _criterion_state(loop),
         "inside": inside,
-        "loader": _position(loop),
+        "loader": [rank["loader"] for rank in ranks if rank["loader"]] or None,
         "shared": loop.shared,
         "seed": loop.seed,
         "rng": [rank["rng"] for rank in ranks],

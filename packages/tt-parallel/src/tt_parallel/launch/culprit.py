@@ -17,8 +17,8 @@ __all__ = ["culprit"]
 _OF_MODULES = {"_modules", "_parameters", "_buffers"}  # where torch keeps what users see as members
 
 
-def culprit(value: object, *, typed: bool = False) -> str:
-    """Name the part: one pass, without a look at the numbers in tensors.
+def culprit(value: object, *, typed: bool = False) -> str | None:
+    """Name the part, or ``None`` if there is none: one pass, without a look into tensors.
 
     Args:
         value: What could not be pickled.
@@ -27,6 +27,7 @@ def culprit(value: object, *, typed: bool = False) -> str:
     tracer = _Tracer(typed=typed)
     with suppress(Exception):  # the trail to it is the answer
         tracer.dump(value)
+        return None
     names = [name for name in tracer.names() if name not in _OF_MODULES]
     return ".".join(names) or "a part of it"
 

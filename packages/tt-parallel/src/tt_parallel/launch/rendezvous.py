@@ -38,8 +38,8 @@ class Rendezvous:
             own; on several nodes ``MASTER_ADDR`` and ``MASTER_PORT``.
         num_nodes: Nodes that train together, each with the same number of processes.
         node_rank: Number of this node.
-        timeout: Seconds after which a collective that some process does not join fails; by default
-            what torch has.
+        timeout: Seconds after which a collective that some process does not join fails, and which
+            may lie between the first process's return and the last's; by default what torch has.
 
     Raises:
         ParallelValueError: For numbers that cannot be, or several nodes without a place to meet.

@@ -36,8 +36,15 @@ def write(value: object, path: Path, what: str, *, typed: bool = False) -> None:
     except NotTransferable:
         raise
     except Exception as error:
+        part = culprit(value, typed=typed)
+        if part is None:
+            msg = (
+                f"{what} travels as a file in {path.parent}, which could not be written ({error}): "
+                "make room there, or set TMPDIR to a folder on another disk."
+            )
+            raise NotTransferable(msg) from error
         msg = (
-            f"{what} must be picklable, but {culprit(value, typed=typed)} is not ({error}). Define "
+            f"{what} must be picklable, but {part} is not ({error}). Define "
             "classes and functions at the top level of a module, and open files and connections "
             "in on_multiprocess_start."
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ class OptLevel:
         self.dtype = self.properties.cast_model_type or self.half
         self.swaps_parameters = self.properties.cast_model_type in _HALVES
         self.scaling = self._loss_scaling()
-        self._model_casts: AbstractContextManager[None] = nullcontext()
+        self._casts: WeakKeyDictionary[nn.Module, Outermost] = WeakKeyDictionary()
 
     def _loss_scaling(self) -> LossScaling:
         properties = self.properties
@@ -113,11 +114,13 @@ class OptLevel:
             _check_masters(model)
         elif dtype is not None:
             convert(model, dtype, optimizers, keep_batchnorm=keep)
-        self._model_casts = Outermost(lambda: self._cast(model))
+        alive = ref(model)
+        self._casts[model] = Outermost(lambda: self._cast(alive()))
 
     @contextmanager
-    def _cast(self, model: nn.Module) -> Iterator[None]:
+    def _cast(self, model: nn.Module | None) -> Iterator[None]:
         """The model's weights, inputs and outputs as the level says."""
+        assert model is not None  # noqa: S101  # it is a key of the dict that is gone through
         properties = self.properties
         inputs, outputs = properties.cast_model_type, properties.cast_model_outputs
         if outputs is None and inputs is not None:
@@ -131,10 +134,13 @@ class OptLevel:
 
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """A context in which the prepared model computes as the level says."""
+        """A context in which the prepared models compute as the level says."""
         autocasts = self.properties.patch_torch_functions
         autocast = torch.autocast(self._kind, self.half) if autocasts else nullcontext()
-        with autocast, self._model_casts:
+        with ExitStack() as stack:
+            stack.enter_context(autocast)
+            for casts in list(self._casts.values()):
+                stack.enter_context(casts)
             yield
 
     def backward(self, loss: Tensor, /, **options: Any) -> None:
@@ -166,7 +172,10 @@ class OptLevel:
         return {"dtype": str(self.dtype).removeprefix("torch."), "opt_level": self.opt_level}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model_casts": nullcontext()}
+        return {**self.__dict__, "_casts": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _casts=WeakKeyDictionary())
 
 
 def _check_masters(model: nn.Module) -> None:

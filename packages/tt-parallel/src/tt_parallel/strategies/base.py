@@ -55,7 +55,12 @@ class Wrapped:
         before_step: Callable[[], None] | None = None,
         require_finite: bool = False,
     ) -> Step:
-        """See `apply_step`."""
+        """See `apply_step`.
+
+        Raises:
+            ParallelStateError: When the gradients are those of this process only.
+        """
+        self._check_averaged(optimizer)
         step = apply_step(
             optimizer,
             self.precision,
@@ -67,6 +72,9 @@ class Wrapped:
         )
         self._stepped()
         return step
+
+    def _check_averaged(self, optimizer: Optimizer) -> None:
+        """Look whether the gradients are those of all processes."""
 
     def _stepped(self) -> None:
         """An optimizer has made a step, or left it out."""

@@ -34,7 +34,7 @@ class Delegating(nn.Module):
         Raises:
             ParallelValueError: When the model has no such method.
         """
-        model = self._modules[inner]
+        model = _model_in(self, inner)
         for name in methods:
             if not hasattr(model, name) and name not in MODEL_METHODS:
                 msg = (
@@ -62,14 +62,15 @@ class Delegating(nn.Module):
         if name in self.__dict__["_called"]:
             call: Callable[..., Any] = partial(self._call, name)
             return call
-        return getattr(self._modules[inner], name)
+        return getattr(_model_in(self, inner), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         inner = None if name in self.__dict__ else self.__dict__.get("_inner")
-        if inner is None or self._has_itself(name) or not hasattr(self._modules[inner], name):
+        model = None if inner is None else _model_in(self, inner)
+        if model is None or self._has_itself(name) or not hasattr(model, name):
             super().__setattr__(name, value)
         else:
-            setattr(self._modules[inner], name, value)
+            setattr(model, name, value)
 
     def _has_itself(self, name: str) -> bool:
         kinds = (self._modules, self._parameters, self._buffers)
@@ -94,6 +95,12 @@ class ByMethod(Delegating):
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The model's, under the names that it has without this module."""
         return self.model.state_dict(*args, **kwargs)
+
+
+def _model_in(wrapper: nn.Module, inner: str) -> nn.Module | None:
+    """The model, whose own attribute ``model`` a `ByMethod` around it would hide."""
+    held = wrapper._modules[inner]
+    return held._modules["model"] if isinstance(held, ByMethod) else held
 
 
 def _with_prefix(_module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:

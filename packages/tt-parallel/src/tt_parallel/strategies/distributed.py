@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from tt_parallel.collective import ProcessGroup
-from tt_parallel.errors import ParallelValueError
+from tt_parallel.errors import ParallelStateError, ParallelValueError
 from tt_parallel.precision.protocol import Precision
 from tt_parallel.strategies.base import Wrapped
 from tt_parallel.strategies.batch_norm import synchronise, unsynchronise
@@ -74,6 +74,8 @@ class DistributedStrategy(Wrapped):
         self.comm = ProcessGroup()
         self._checks: dict[nn.Module, SyncCheck] = {}
         self._went_back = False  # a backward pass was made in the present `micro`
+        self._kept: set[nn.Module] = set()  # models with gradients of this process only
+        self._averaged: set[Optimizer] = set()  # whose gradients are averaged all the same
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> nn.Module:
         """Move the model to the device, wrap it, and give every process the weights of rank 0.
@@ -97,6 +99,7 @@ class DistributedStrategy(Wrapped):
         wrapped = TTDistributedDataParallel(model, device_ids=device_ids, **self.options)
         if not {"broadcast_buffers", "forward_sync_buffers"} & set(self.options):
             wrapped.broadcast_buffers = not _has_only_statistics(model)
+        self._kept.clear()
         if self.check_sync_every:
             self._checks[model] = SyncCheck(model, self.check_sync_every, self.comm)
         return wrapped
@@ -113,9 +116,10 @@ class DistributedStrategy(Wrapped):
 
         Raises:
             UnusedParameters: At the end of a context with ``sync``, when parameters took no part.
+            ParallelStateError: The same, when the loss was not computed by ``model``.
             ParallelValueError: In one without, when the options have ``static_graph``.
         """
-        return _Averaged(self, model) if sync else _kept(model)
+        return _Averaged(self, model) if sync else _kept(self, model)
 
     def backward(self, loss: Tensor, /, **options: Any) -> None:
         """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
@@ -132,6 +136,19 @@ class DistributedStrategy(Wrapped):
         """
         groups = optimizer.param_groups
         average_gradients([p for group in groups for p in group["params"]], self.comm)
+        self._averaged.add(optimizer)
+
+    def _check_averaged(self, optimizer: Optimizer) -> None:
+        if self._kept and optimizer not in self._averaged:
+            kept = {id(p) for m in self._kept for p in m.parameters() if p.grad is not None}
+            if any(id(p) in kept for group in optimizer.param_groups for p in group["params"]):
+                msg = (
+                    "A step needs the gradients of all processes, and micro(model, sync=False) "
+                    "kept these in each: make the last backward pass of a step inside "
+                    "micro(model, sync=True), or call reduce_gradients(optimizer) before apply."
+                )
+                raise ParallelStateError(msg)
+        self._averaged.discard(optimizer)
 
     def _stepped(self) -> None:
         for check in self._checks.values():
@@ -165,10 +182,11 @@ class _Averaged(AbstractContextManager[None]):
     ) -> None:
         if kind is None and self.strategy._went_back:
             self.model.check_reduced()
+            self.strategy._kept.discard(self.model)
 
 
 @contextmanager
-def _kept(model: Any) -> Iterator[None]:
+def _kept(strategy: DistributedStrategy, model: Any) -> Iterator[None]:
     """Where a backward pass leaves its gradients in this process."""
     if model.static_graph:
         msg = (
@@ -176,8 +194,11 @@ def _kept(model: Any) -> Iterator[None]:
             "accumulation and several losses do not: leave static_graph out of ddp_model_args."
         )
         raise ParallelValueError(msg)
+    strategy._went_back = False
     with model.no_sync():
         yield
+    if strategy._went_back:
+        strategy._kept.add(model)
 
 
 def _has_only_statistics(model: nn.Module) -> bool:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardedStrategy", "check_sharding"]
 
+_NOT_AVERAGED = (
+    "The gradients of a sharded model are averaged in a backward pass: make the last one of a step "
+    "inside micro(model, sync=True)."
+)
+
 
 class ShardedStrategy(Wrapped):
     """One process per device, everything sharded over the processes of the default group.
@@ -79,7 +84,7 @@ class ShardedStrategy(Wrapped):
         self.default_model_methods = default_model_methods
         self.sync_batchnorm = sync_batchnorm
         self.comm = ProcessGroup()
-        self._in_window = False
+        self._in_window = self._keeps = self._kept = False
 
     def prepare(self, model: nn.Module, optimizers: Sequence[Optimizer], /) -> TTFullySharded:
         """Shard the model in place, and what the optimizers know of its parameters.
@@ -108,7 +113,7 @@ class ShardedStrategy(Wrapped):
         self.precision.prepare(model, optimizers)
         prepared = TTFullySharded(model, self.default_model_methods)
         prepared.start_afresh()
-        self._in_window = False
+        self._in_window = self._keeps = self._kept = False
         return prepared
 
     def release(self, model: nn.Module, /) -> None:
@@ -129,11 +134,12 @@ class ShardedStrategy(Wrapped):
     @contextmanager
     def _keeping_gradients(self, model: Any) -> Iterator[None]:
         model.keep_gradients(True)
-        self._in_window = True
+        self._in_window = self._keeps = True
         try:
             yield
         finally:
             model.keep_gradients(False)
+            self._keeps = False
 
     def backward(self, loss: Tensor, /, **options: Any) -> None:
         """Add the loss's gradients; options are those of `torch.Tensor.backward`.
@@ -145,6 +151,7 @@ class ShardedStrategy(Wrapped):
             msg = "A sharded model has gradients of one loss of all parameters; got inputs=."
             raise ParallelValueError(msg)
         super().backward(loss, **options)
+        self._kept = self._keeps
 
     def reduce_gradients(self, optimizer: Optimizer, /) -> None:  # noqa: ARG002  # of none
         """Not possible: gradients that `micro` keeps are not with the optimizer's parameters.
@@ -152,16 +159,16 @@ class ShardedStrategy(Wrapped):
         Raises:
             ParallelStateError: Always.
         """
-        msg = (
-            "The gradients of a sharded model are averaged in a backward pass: make the last one "
-            "of a step inside micro(model, sync=True)."
-        )
-        raise ParallelStateError(msg)
+        raise ParallelStateError(_NOT_AVERAGED)
 
     def apply(self, optimizer: Optimizer, /, **options: Any) -> Step:
         """See `apply_step`; the norm is that of the whole gradients, the same in every process."""
         skipped, norm = super().apply(optimizer, **options)
         return Step(_plain(skipped), _plain(norm))
+
+    def _check_averaged(self, optimizer: Optimizer) -> None:  # noqa: ARG002  # there is one
+        if self._kept:
+            raise ParallelStateError(_NOT_AVERAGED)
 
     def _stepped(self) -> None:
         self._in_window = False

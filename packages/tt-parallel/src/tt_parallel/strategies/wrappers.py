@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from tt_parallel.errors import ParallelValueError, UnusedParameters
+from tt_parallel.errors import ParallelStateError, ParallelValueError, UnusedParameters
 from tt_parallel.strategies.delegation import MODEL_METHODS, ByMethod, Delegating
 
 __all__ = ["TTDataParallel", "TTDistributedDataParallel"]
@@ -70,7 +70,8 @@ class _PerReplica(ByMethod):
 class TTDataParallel(Delegating, DataParallel[_PerReplica]):
     """`torch.nn.DataParallel` for models with ``get_loss``: each device computes its part's loss.
 
-    Attributes and methods of the model are reached, and set, through the wrapper.
+    Attributes and methods of the model are reached, and set, through the wrapper, but for those of
+    PyTorch's wrapper itself (``device``, ``module``).
 
     Args:
         module: The model.
@@ -149,8 +150,9 @@ class _Findable(ByMethod):
 class TTDistributedDataParallel(Delegating, DistributedDataParallel):
     """`DistributedDataParallel` for models with ``get_loss``.
 
-    Attributes and methods of the model are reached, and set, through the wrapper. Gradients are
-    averaged of what is computed by calling the wrapper, by ``get_loss`` and by the methods named.
+    Attributes and methods of the model are reached, and set, through the wrapper, but for those of
+    PyTorch's wrapper itself (``device``, ``module``). Gradients are averaged of what is computed by
+    calling the wrapper, by ``get_loss`` and by the methods named.
 
     Args:
         module: The model, on its device.
@@ -177,6 +179,7 @@ class TTDistributedDataParallel(Delegating, DistributedDataParallel):
             for name, parameter in by_method.named_parameters()
             if parameter.requires_grad and name not in self.parameters_to_ignore
         ]
+        self._will_average = False  # the next backward pass, for it has seen the forward pass
         self._stand_for("module", [*default_model_methods, *(add_model_attributes or ())])
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
@@ -185,10 +188,13 @@ class TTDistributedDataParallel(Delegating, DistributedDataParallel):
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().forward(method, *args, **kwargs)  # type: ignore[no-untyped-call]  # torch's own
+            returned = super().forward(method, *args, **kwargs)  # type: ignore[no-untyped-call]  # torch's own
         except RuntimeError as error:
             self._explain(error)
             raise
+        if torch.is_grad_enabled() and self.require_backward_grad_sync:
+            self._will_average = True
+        return returned
 
     def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
         """The model's loss; its backward pass averages the gradients over the processes."""
@@ -210,11 +216,20 @@ class TTDistributedDataParallel(Delegating, DistributedDataParallel):
         """Check that the backward pass just made has averaged all gradients.
 
         Raises:
+            ParallelStateError: When the loss was not computed by the wrapper, which did not see it.
             UnusedParameters: When parameters took no part in the loss; PyTorch itself complains
                 in the next forward pass, when a step has been made.
         """
         if self._delay_all_reduce_all_params:
             return
+        will_average, self._will_average = self._will_average, False
+        if not will_average:
+            msg = (
+                "Gradients are averaged of a loss that the prepared model computes, inside micro("
+                "model, sync=True): by a call, by get_loss, or by a method that is named in "
+                "ddp_model_args={'default_model_methods': [...]}. This one was computed otherwise."
+            )
+            raise ParallelStateError(msg)
         try:
             self._check_reducer_finalized()  # type: ignore[no-untyped-call]  # torch's own
         except RuntimeError as error:
