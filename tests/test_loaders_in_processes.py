@@ -15,7 +15,7 @@ from torch.utils.data import (
     get_worker_info,
 )
 
-from tt_loop.api import LoopValueError, PerProcess, TrainLoop
+from tt_loop.api import EmptyLoaderError, LoopValueError, PerProcess, TrainLoop
 from tt_parallel.api import Spawn
 
 SAMPLES, EPOCHS = 46, 2
@@ -77,11 +77,13 @@ class Case(NamedTuple):
     accumulation: int = 1
     more_alone: int = 2  # a step of two processes is so many batches of one
 
-    def fit(self, loader: Any, accumulation: int, gpu_mode: Any) -> tuple[Any, ...]:
+    def fit(
+        self, loader: Any, accumulation: int, gpu_mode: Any, validation: Any = None
+    ) -> tuple[Any, ...]:
         torch.manual_seed(4)
         model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
-        validation = [rows(batch) for batch in BATCHES]
+        validation = validation or [rows(batch) for batch in BATCHES]
         loop = TrainLoop(
             model,
             loader,
@@ -170,6 +172,8 @@ def fit_all(strategy: Any) -> dict[str, Any]:
     with pytest.raises(LoopValueError) as error:
         CASES["list"].fit(DataLoader(ByRank(), 4), 1, strategy)
     found["by rank"] = str(error.value)
+    with pytest.raises(EmptyLoaderError, match="validation loader yields none"):
+        CASES["list"].fit([rows([0, 1])], 1, strategy, Anew([]))
     found["gone on with"] = gone_on_with(strategy)
     return found
 

@@ -1,5 +1,6 @@
 """Several losses with optimizers of their own: two processes end with the weights of one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,7 +71,39 @@ class Job:
         return {"weights": weights, "history": loop.train_history.state_dict()}
 
 
-JOBS = [
+class Partly:
+    """Two losses and one optimizer, which does not train the first layer."""
+
+    def __call__(self, strategy: Any = "single") -> dict[str, Any]:
+        torch.manual_seed(3)
+        model = Two().double()
+        processes = 1 if strategy == "single" else strategy.comm.world_size
+        data = TensorDataset(torch.randn(SAMPLES, 2).double(), torch.randn(SAMPLES, 1).double())
+        loader = DataLoader(data, batch_size=8 // processes)
+        optimizer = torch.optim.SGD(model.last.parameters(), lr=0.1)
+        loop = TrainLoop(
+            model, loader, None, None, optimizer, None, gpu_mode=strategy, progress=False
+        )
+        loop.fit(num_epochs=2)
+        weights = nn.utils.parameters_to_vector(model.parameters()).detach()
+        return {"weights": weights, "history": loop.train_history.state_dict()}
+
+
+class Two(TTModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 4), nn.Linear(4, 1)
+
+    def get_loss(self, batch_data: Any, criterion: Any, device: torch.device) -> Any:
+        found = self.last(self.first(batch_data[0]))
+        return MultiLoss({"error": (found - batch_data[1]).square().mean(), "size": found.mean()})
+
+    def get_predictions(self, batch_data: Any, device: torch.device) -> Any:
+        return self.last(self.first(batch_data[0])), batch_data[1], {}
+
+
+JOBS: list[Callable[..., dict[str, Any]]] = [
+    Partly(),
     Job(alternating=False, window=1, every=[1, 1]),
     Job(alternating=False, window=3, every=[1, 2]),
     Job(alternating=True, window=1, every=[1, 1]),

@@ -49,7 +49,7 @@ class Overridden(InMultiProcessDataLoad):
 @pytest.mark.parametrize(
     "callback", [InMultiProcessDataLoad(build, build), Overridden(val_loader_build_fn=build)]
 )
-@pytest.mark.parametrize("mode", ["single", InProcess(Two())])
+@pytest.mark.parametrize("mode", ["single", SingleDevice("cpu"), InProcess(Two())])
 def test_loaders_are_built_in_the_process_that_trains(callback, mode) -> None:
     loop = loop_without_data(gpu_mode=mode)
     loop.fit(num_epochs=1, in_process_data_load=callback)

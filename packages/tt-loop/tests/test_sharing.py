@@ -453,6 +453,14 @@ def test_evaluation_has_each_batch_once_and_the_processes_take_turns(
     assert [place for _, places in turns for place in places] == [*range(samples)]
 
 
+def test_numbers_of_samples_are_known_however_far_a_loader_is_read_ahead() -> None:
+    order = [[i] for i in range(2400)]
+    ahead = Prefetched(DataLoader(Numbers(2400), batch_sampler=order, num_workers=1))
+    batches = reader(ahead, 1, 2, None)
+    found = [batches.samples_of(number) for number, _ in enumerate(batches.epoch(0))]
+    assert found == [[i] for i in range(1, 2400, 2)]
+
+
 def test_plain_loaders_are_evaluated_in_one_part_each() -> None:
     readers = [reader(DataLoader(Numbers(9), 2), rank, 2, None) for rank in range(2)]
     found = [[batch for batch, _ in given_by(each)] for each in readers]

@@ -144,6 +144,10 @@ class SingleDevice:
         """A context without effect."""
         return _NOTHING
 
+    def idle(self, model: nn.Module, /) -> AbstractContextManager[None]:  # noqa: ARG002  # nobody waits
+        """A context without effect."""
+        return _NOTHING
+
     def reduce_gradients(self, optimizer: Optimizer, /) -> None:
         """Nothing to do: there is one process."""
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from tt_loop.callbacks.base import Callback
 from tt_loop.callbacks.handler import CallbacksHandler
+from tt_loop.callbacks.process_data import ALONE
 from tt_loop.checks import (
     check_lengths,
     check_optimizers,
@@ -179,6 +180,7 @@ class TrainLoop(LoopEvaluation):
         self.callbacks_handler = CallbacksHandler(self)
         self.message_service = MessageService()
         self.prediction_store = ModelPredictionStore()
+        self._newest_key, self._number_of_key = None, 0
         self.experiment_timestamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         self.fit_began = self._counters()
         self.shared: Tree | None = None  # how many processes made which global batch, last time
@@ -342,7 +344,7 @@ class TrainLoop(LoopEvaluation):
 
     def _fit_here(self, strategy: Strategy) -> Tree | None:
         """Fit in this process; of a fit elsewhere that was interrupted, returns the state."""
-        if strategy.comm.world_size > 1 or self._is_elsewhere:
+        if strategy.comm.world_size > 1 or self._is_elsewhere or self.gpu_mode not in ALONE:
             self.callbacks_handler.execute("on_multiprocess_start")
         self._check_loaders()
         loaded = self.pending
@@ -453,7 +455,7 @@ class TrainLoop(LoopEvaluation):
 
     def __getstate__(self) -> dict[str, Any]:
         here: dict[str, Any] = {"_strategy": None, "_prepared": None, "fit_under_way": None}
-        here.update(batch=None, _is_seeded=False)
+        here.update(batch=None, _is_seeded=False, _newest_key=None)
         return {**self.__dict__, **here, "prediction_store": ModelPredictionStore()}
 
     # What callbacks ask

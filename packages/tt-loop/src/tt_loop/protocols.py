@@ -162,6 +162,10 @@ class Strategy(Protocol):
         """
         ...
 
+    def idle(self, model: nn.Module, /) -> AbstractContextManager[object]:
+        """Context around the forward of samples that count for nothing, made for the others."""
+        ...
+
     def backward(self, loss: Tensor, /, **options: Any) -> None:
         """Add the loss's gradients to the parameters' ``grad``, scaled as the precision asks.
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from tt_loop.callbacks.base import Callback
 
-__all__ = ["DistributedSamplerSetEpoch", "InMultiProcessDataLoad"]
+__all__ = ["ALONE", "DistributedSamplerSetEpoch", "InMultiProcessDataLoad"]
+
+ALONE = ("single", "dp")
+"""Modes whose only process is the one that calls ``fit``."""
 
 
 class DistributedSamplerSetEpoch(Callback):
@@ -69,7 +72,7 @@ class InMultiProcessDataLoad(Callback):
 
     def on_train_loop_registration(self) -> None:
         """Build the loaders here, where this process trains alone."""
-        if self.train_loop_obj.gpu_mode in ("single", "dp"):
+        if self.train_loop_obj.gpu_mode in ALONE:
             self.on_multiprocess_start()
 
     def on_multiprocess_start(self) -> None:

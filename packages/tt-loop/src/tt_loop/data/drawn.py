@@ -25,7 +25,7 @@ __all__ = ["BatchedOrder", "DrawnOrder", "PrivateDraws", "SampledOrder"]
 
 _CPU = torch.device("cpu")
 _AT_ONCE = 64  # batches of each process: exchanging the generators' states takes time
-_REMEMBERED = 1024  # batches whose samples can still be told
+_REMEMBERED = 1024  # batches behind those drawn whose samples can still be told
 _DRAWING = 2  # marks the seed of what samplers and streams draw
 
 
@@ -116,7 +116,9 @@ class DrawnOrder(ABC):
         self._draws = PrivateDraws(self.seed, self.epoch)
         with self._draws.drawing():
             self._source = iter(self.drawn)
-        self._draw(len(self) if whole else _AT_ONCE)
+        at_once = len(self) if whole else _AT_ONCE
+        self._told_at_most = at_once + _REMEMBERED
+        self._draw(at_once)
 
     def _draw(self, groups: int) -> None:
         size = self._group_size
@@ -134,7 +136,7 @@ class DrawnOrder(ABC):
             return
         number, self._groups = self._groups, self._groups + 1
         self._told[number] = share.told
-        self._told.pop(number - _REMEMBERED, None)
+        self._told.pop(number - self._told_at_most, None)
         if share.own:
             self._ready.append(share)
         elif self.own is None:

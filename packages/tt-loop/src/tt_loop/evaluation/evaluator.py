@@ -177,7 +177,9 @@ class Evaluator:
 
         self._visit(loader, name, compute, record)
         comm = self.strategy.comm
-        names = agreed_names(comm, records) or [""]
+        names = agreed_names(comm, records)
+        if not names:
+            raise EmptyLoaderError(empty_message(name, loader))
         means = {part: records.get(part, LossRecord(device)).mean(comm) for part in names}
         return means[""] if list(means) == [""] else means
 

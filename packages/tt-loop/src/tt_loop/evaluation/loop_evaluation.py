@@ -12,7 +12,7 @@ from tt_loop.checks import required
 from tt_loop.errors import LoopValueError
 from tt_loop.evaluation.evaluator import Evaluator, Predicted
 from tt_loop.evaluation.store import ModelPredictionStore
-from tt_loop.protocols import Metric, PredictionSink, Strategy
+from tt_loop.protocols import Collective, Metric, PredictionSink, Strategy
 from tt_loop.training.sharded import own_part
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class LoopEvaluation:
     prediction_store: ModelPredictionStore
     callbacks_handler: CallbacksHandler
     settings: FitSettings
+    _newest_key: Hashable
+    _number_of_key: int
 
     def ready(self) -> tuple[Strategy, nn.Module]:
         """The strategy and the prepared model."""
@@ -238,17 +240,23 @@ class LoopEvaluation:
     def _kept(self, part: Part, what: str, force: bool, compute: Callable[[], T]) -> T:
         """A value from the store, or computed now and kept there."""
         comm, store, short = self.ready()[0].comm, self.prediction_store, _SHORT[part]
-        key = self._key()
-        known = not force and bool(getattr(store, f"has_{short}_{what}")(key))
-        if comm.world_size > 1:
-            known = comm.broadcast_object(known)  # all compute, or none does
-        if known:
+        key = self._key() if comm.world_size == 1 else self._agreed_key(comm)
+        if not force and getattr(store, f"has_{short}_{what}")(key):
             value: T = getattr(store, f"get_{short}_{what}")(key)
             return value
         value = compute()
         store.auto_purge(key)
         getattr(store, f"insert_{short}_{what}")(value, key, force_prediction=True)
         return value
+
+    def _agreed_key(self, comm: Collective) -> int:
+        """The number of rank 0's key: in the others, buffers may be other ones until they evaluate.
+
+        So all processes compute a value, or none does.
+        """
+        if comm.rank == 0 and self._newest_key != (key := self._key()):
+            self._newest_key, self._number_of_key = key, self._number_of_key + 1
+        return comm.broadcast_object(self._number_of_key)
 
     def _key(self) -> Hashable:
         """Changes with whatever the model's values over the loop's sets depend on."""

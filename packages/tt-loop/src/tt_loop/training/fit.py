@@ -152,7 +152,8 @@ class Fit:
                     updates.backward(loss, weight)
                 else:
                     with strategy.micro(model, sync=update and not updates.defers):
-                        with strategy.forward():
+                        idle = strategy.idle(model) if batches.is_filler else nullcontext()
+                        with idle, strategy.forward():
                             loss, weight = split_loss(loss_of(batch), batch)
                         if batches.is_filler:
                             weight = 0  # a sample was repeated so that this process takes part

@@ -81,6 +81,8 @@ class Updates:
             self.weight = self.weight + share
             if isinstance(share, Tensor) or share != 1:  # most batches are full
                 loss = loss * share
+        if not isinstance(loss, Tensor) and not self._several:
+            (loss,) = loss.by_optimizer(1).values()  # all losses are the only optimizer's
         if not isinstance(loss, Tensor):
             self._backward_several(loss, share)
         elif loss.requires_grad:

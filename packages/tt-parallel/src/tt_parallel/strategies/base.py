@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from tt_parallel.precision.full import FullPrecision
 from tt_parallel.precision.protocol import Precision
+from tt_parallel.strategies.batch_norm import idle
 from tt_parallel.strategies.optimizer_state import named_state, numbered_state
 from tt_parallel.strategies.step import Step, apply_step
 from tt_parallel.strategies.wrappers import TTDataParallel, TTDistributedDataParallel
@@ -40,6 +41,10 @@ class Wrapped:
     def backward(self, loss: Tensor, /, **options: Any) -> None:
         """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
         self.precision.backward(loss, **options)
+
+    def idle(self, model: nn.Module, /) -> AbstractContextManager[None]:
+        """A context in which a forward pass adds nothing to synchronised batch norms."""
+        return idle(model)
 
     def reduce_gradients(self, optimizer: Optimizer, /) -> None:
         """Average the gradients that `micro` kept in this process; one process has them all."""

@@ -7,6 +7,9 @@ buffers, names and hooks, and only its class changes: whoever holds it need not 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tt_parallel.errors import ParallelValueError
 
-__all__ = ["SyncBatchNorm", "synchronise", "unsynchronise"]
+__all__ = ["SyncBatchNorm", "idle", "synchronise", "unsynchronise"]
 
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -51,6 +54,34 @@ def unsynchronise(model: nn.Module) -> None:
             module.__class__ = plain
             if plain is not nn.SyncBatchNorm:
                 del module.process_group
+
+
+@contextmanager
+def idle(model: nn.Module) -> Iterator[None]:
+    """Let a forward pass take part in what the batch norms compute together, and add nothing."""
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, SyncBatchNorm | nn.SyncBatchNorm) and module.training
+    ]
+    for norm in norms:
+        vars(norm)["forward"] = partial(_forward_of_none, norm)
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del vars(norm)["forward"]
+
+
+def _forward_of_none(norm: _BatchNorm, values: Tensor) -> Tensor:
+    """The layer's forward pass of no samples; these are normalised by the running statistics."""
+    of_none = type(norm).forward(norm, values[:0])
+    known = (norm.running_mean, norm.running_var)
+    batch_norm = nn.functional.batch_norm
+    scaled = batch_norm(
+        values, *known, norm.weight, norm.bias, training=None in known, eps=norm.eps
+    )
+    return scaled + of_none.sum()  # of nothing: its backward pass is made for the others
 
 
 class SyncBatchNorm(_BatchNorm):

@@ -216,6 +216,8 @@ def _send_buffers(model: nn.Module) -> None:
     for alike in kinds.values():
         message = torch.cat([buffer.reshape(-1) for buffer in alike])
         dist.broadcast(message, 0)
+        if dist.get_rank() == 0:
+            continue  # what is known of rank 0's own buffers stays true
         parts = message.split_with_sizes([buffer.numel() for buffer in alike])
         for buffer, part in zip(alike, parts, strict=True):
             buffer.copy_(part.view(buffer.shape))
