@@ -25,7 +25,8 @@ class PerProcess:
     length, the processes agree once per epoch; otherwise each reads one batch ahead, and one number
     per batch goes between the processes.
 
-    Evaluated, it is every process's own data once, in the order of the processes.
+    Evaluated, it is every process's own data once, in the order of the processes. Each numbers its
+    samples from 0, so predictions that the processes keep in files cannot be joined by number.
 
     Args:
         loader: What this process reads.
