@@ -81,11 +81,12 @@ class Updates:
             self.weight = self.weight + share
             if isinstance(share, Tensor) or share != 1:  # most batches are full
                 loss = loss * share
-        if not isinstance(loss, Tensor) and not self._several:
-            (loss,) = loss.by_optimizer(1).values()  # all losses are the only optimizer's
         if not isinstance(loss, Tensor):
-            self._backward_several(loss, share)
-        elif loss.requires_grad:
+            if self._several:
+                self._backward_several(loss, share)
+                return
+            (loss,) = loss.by_optimizer(1).values()  # all losses are the only optimizer's
+        if loss.requires_grad:
             if self._several:
                 self._note(filter(self._is_due, range(len(self.optimizers))), share)
             self._backward(loss)
@@ -108,7 +109,8 @@ class Updates:
             self._backward(loss, inputs=trained, retain_graph=keep)
 
     def _is_due(self, number: int) -> bool:
-        return not self._several or self.loop.optimizer.is_due(number, self.loop.updates_done)
+        due: bool = self.loop.optimizer.is_due(number, self.loop.updates_done)
+        return due
 
     def _note(self, numbers: Iterable[int], share: Any) -> None:
         for number in numbers:
@@ -211,12 +213,11 @@ class Updates:
             if parameter.grad is not None
         }
         weights = [self.weights.get(number) for number in range(len(self.optimizers))]
-        nominal = self.nominal_weight
         return {
             "gradients": gradients,
             "weight": self.weight,
             "weights": weights,
-            "nominal": nominal,
+            "nominal": self.nominal_weight,
         }
 
     def load_state_dict(self, state: Tree, names: Mapping[int, str]) -> None:

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tt_parallel.errors import ParallelValueError
 from tt_parallel.precision.full import FullPrecision
 from tt_parallel.precision.protocol import Precision
-from tt_parallel.strategies.batch_norm import idle
+from tt_parallel.strategies.batch_norm import idle, unsynchronise
 from tt_parallel.strategies.optimizer_state import named_state, numbered_state
 from tt_parallel.strategies.step import Step, apply_step
 from tt_parallel.strategies.wrappers import TTDataParallel, TTDistributedDataParallel
 
-__all__ = ["Wrapped"]
+__all__ = ["Wrapped", "check_owned"]
 
 
 class Wrapped:
@@ -33,6 +34,10 @@ class Wrapped:
             if _is_elsewhere(optimizer):  # loading puts each tensor where its parameter is
                 optimizer.load_state_dict(optimizer.state_dict())
         self.precision.prepare(model, optimizers)
+
+    def release(self, model: nn.Module, /) -> None:
+        """Let the bare model's batch norms be those of a single process again."""
+        unsynchronise(model)
 
     def forward(self) -> AbstractContextManager[Any]:
         """The precision's context."""
@@ -117,6 +122,23 @@ class Wrapped:
                 optimizer.load_state_dict(numbered_state(model, optimizer, saved))
         if "precision" in state:
             self.precision.load_state_dict(state["precision"])
+
+
+def check_owned(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Look whether all that optimizers train is the model's.
+
+    Raises:
+        ParallelValueError: When one has other parameters: nobody would average their gradients.
+    """
+    own = {id(parameter) for parameter in model.parameters()}
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    if any(id(parameter) not in own for group in groups for parameter in group["params"]):
+        msg = (
+            "Several processes average the gradients of the model's parameters only, and the "
+            "optimizer has others: make them the model's, as submodule or parameter, and make the "
+            "optimizer of model.parameters()."
+        )
+        raise ParallelValueError(msg)
 
 
 def _is_elsewhere(optimizer: Optimizer) -> bool:

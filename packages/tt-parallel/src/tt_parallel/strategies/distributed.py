@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -28,8 +27,9 @@ from torch.optim import Optimizer
 from tt_parallel.collective import ProcessGroup
 from tt_parallel.errors import ParallelStateError, ParallelValueError
 from tt_parallel.precision.protocol import Precision
-from tt_parallel.strategies.base import Wrapped
-from tt_parallel.strategies.batch_norm import synchronise, unsynchronise
+from tt_parallel.strategies.base import Wrapped, check_owned
+from tt_parallel.strategies.batch_norm import synchronise
+from tt_parallel.strategies.buffers import send_buffers
 from tt_parallel.strategies.gradients import average_gradients
 from tt_parallel.strategies.sync_check import SyncCheck
 from tt_parallel.strategies.wrappers import TTDistributedDataParallel
@@ -84,14 +84,7 @@ class DistributedStrategy(Wrapped):
             ParallelValueError: When an optimizer has parameters that are not the model's: nobody
                 would average their gradients. When a batch norm cannot be synchronised.
         """
-        own = {id(parameter) for parameter in model.parameters()}
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        if any(id(parameter) not in own for group in groups for parameter in group["params"]):
-            msg = (
-                "Several processes average the gradients of the model's parameters only, and the "
-                "optimizer has others: make them the model's, as submodule or parameter."
-            )
-            raise ParallelValueError(msg)
+        check_owned(model, optimizers)
         if self.sync_batchnorm:
             synchronise(model, self.device)
         self._make_ready(model, optimizers)
@@ -104,10 +97,6 @@ class DistributedStrategy(Wrapped):
             self._checks[model] = SyncCheck(model, self.check_sync_every, self.comm)
         return wrapped
 
-    def release(self, model: nn.Module, /) -> None:
-        """Let the bare model's batch norms be those of a single process again."""
-        unsynchronise(model)
-
     def micro(self, model: nn.Module, /, *, sync: bool) -> AbstractContextManager[None]:
         """A context for a forward and a backward pass.
 
@@ -119,7 +108,7 @@ class DistributedStrategy(Wrapped):
             ParallelStateError: The same, when the loss was not computed by ``model``.
             ParallelValueError: In one without, when the options have ``static_graph``.
         """
-        return _Averaged(self, model) if sync else _kept(self, model)
+        return _Averaged(self, model) if sync else _keeping(self, model)
 
     def backward(self, loss: Tensor, /, **options: Any) -> None:
         """Add the loss's gradients; options are those of `torch.Tensor.backward`."""
@@ -161,7 +150,7 @@ class DistributedStrategy(Wrapped):
         """
         bare = super().evaluable(model)
         if isinstance(model, TTDistributedDataParallel):
-            _send_buffers(bare)
+            send_buffers(bare.buffers())
         return bare
 
 
@@ -186,7 +175,7 @@ class _Averaged(AbstractContextManager[None]):
 
 
 @contextmanager
-def _kept(strategy: DistributedStrategy, model: Any) -> Iterator[None]:
+def _keeping(strategy: DistributedStrategy, model: Any) -> Iterator[None]:
     """Where a backward pass leaves its gradients in this process."""
     if model.static_graph:
         msg = (
@@ -206,18 +195,3 @@ def _has_only_statistics(model: nn.Module) -> bool:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     known = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
     return all(id(buffer) in known for buffer in model.buffers())
-
-
-def _send_buffers(model: nn.Module) -> None:
-    """Give every process the buffers of rank 0, in one message for each type."""
-    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-    for buffer in model.buffers():
-        kinds.setdefault((buffer.dtype, buffer.device), []).append(buffer)
-    for alike in kinds.values():
-        message = torch.cat([buffer.reshape(-1) for buffer in alike])
-        dist.broadcast(message, 0)
-        if dist.get_rank() == 0:
-            continue  # what is known of rank 0's own buffers stays true
-        parts = message.split_with_sizes([buffer.numel() for buffer in alike])
-        for buffer, part in zip(alike, parts, strict=True):
-            buffer.copy_(part.view(buffer.shape))

@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -24,8 +23,9 @@ from torch.optim import Optimizer
 from tt_parallel.collective import ProcessGroup
 from tt_parallel.errors import ParallelStateError, ParallelValueError
 from tt_parallel.precision.protocol import Precision
-from tt_parallel.strategies.base import Wrapped
-from tt_parallel.strategies.batch_norm import synchronise, unsynchronise
+from tt_parallel.strategies.base import Wrapped, check_owned
+from tt_parallel.strategies.batch_norm import synchronise
+from tt_parallel.strategies.buffers import send_buffers
 from tt_parallel.strategies.delegation import MODEL_METHODS
 from tt_parallel.strategies.sharded_units import ShardModules
 from tt_parallel.strategies.step import Step
@@ -116,10 +116,6 @@ class ShardedStrategy(Wrapped):
         self._in_window = self._keeps = self._kept = False
         return prepared
 
-    def release(self, model: nn.Module, /) -> None:
-        """Let the bare model's batch norms be those of a single process again."""
-        unsynchronise(model)
-
     def _device_mesh(self) -> DeviceMesh:
         if isinstance(self.mesh, DeviceMesh):
             return self.mesh
@@ -175,10 +171,8 @@ class ShardedStrategy(Wrapped):
 
     def evaluable(self, model: nn.Module, /) -> nn.Module:
         """The prepared model: its forward needs all processes, with rank 0's batch statistics."""
-        for part in model.modules():
-            if isinstance(part, _BatchNorm):
-                for buffer in part.buffers(recurse=False):
-                    dist.broadcast(buffer, 0)
+        norms = (part for part in model.modules() if isinstance(part, _BatchNorm))
+        send_buffers(buffer for norm in norms for buffer in norm.buffers(recurse=False))
         return model
 
     def eval_rounds(self, batches: int, /) -> int:
@@ -264,11 +258,4 @@ def _check_optimizers(model: nn.Module, optimizers: Sequence[Optimizer]) -> None
             "parameters into groups of one, or use gpu_mode='ddp'."
         )
         raise ParallelValueError(msg)
-    own = {id(parameter) for parameter in model.parameters()}
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    if any(id(parameter) not in own for group in groups for parameter in group["params"]):
-        msg = (
-            "Sharding is for the model's parameters, and the optimizer has others: make them the "
-            "model's, as submodule or parameter, and make the optimizer of model.parameters()."
-        )
-        raise ParallelValueError(msg)
+    check_owned(model, optimizers)
