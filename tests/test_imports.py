@@ -12,6 +12,10 @@ import pytest
 MAY_LOAD = {
     "tt_cloud": [],
     "tt_cloud.api": [],
+    "tt_cloud.commits": [],
+    "tt_cloud.datasets": [],
+    "tt_cloud.instance": [],
+    "tt_cloud.mail": [],
     "tt_metrics": ["numpy"],
     "tt_metrics.api": ["numpy"],
     "tt_metrics.distributed": ["numpy", "torch", "torch.distributed"],

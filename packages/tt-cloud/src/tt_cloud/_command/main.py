@@ -1,0 +1,67 @@
+"""The entry point: reads the command line, runs what it asks for, answers with an exit status."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tt_cloud._command.arguments import Arguments, parse
+from tt_cloud._command.console import Console, HungUp, hang_up
+from tt_cloud._command.status import OK, STOPPED, status_of
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command with the given arguments, or those of the process; return its exit status."""
+    try:
+        arguments = parse(words)
+    except SystemExit as ended:  # it has said why
+        return int(ended.code or OK)
+    console = Console(arguments)
+    try:
+        with _logged(console):
+            return _run(arguments, console)
+    except HungUp:
+        hang_up()
+        return OK
+
+
+def _run(arguments: Arguments, console: Console) -> int:
+    try:
+        return arguments.run(arguments, console)
+    except HungUp:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        status = status_of(error)
+        text = "stopped; the same command goes on from here" if status == STOPPED else str(error)
+        console.document({"error": type(error).__name__, "message": text, "status": status})
+        if console.verbose:  # where, but not with which values
+            console.note("".join(traceback.format_tb(error.__traceback__)).rstrip())
+        console.error(text or type(error).__name__)
+        return status
+
+
+class _Lines(logging.Handler):
+    """The package's log among the command's own lines."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.warning(record.getMessage())
+
+
+@contextmanager
+def _logged(console: Console) -> Iterator[None]:
+    """Show the warnings of this package, with --verbose all it says; of no other."""
+    logger = logging.getLogger("tt_cloud")
+    handler, level = _Lines(console), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if console.verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

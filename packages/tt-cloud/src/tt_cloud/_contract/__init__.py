@@ -1,0 +1,1 @@
+"""The parts of `tt_cloud.testing.StoreContract`, by what they test."""

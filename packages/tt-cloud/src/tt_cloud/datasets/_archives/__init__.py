@@ -1,0 +1,1 @@
+"""How archives are read and their members written."""
