@@ -411,9 +411,11 @@ def test_small_bodies_stay_small() -> None:
         connections = connect(server.url)
         with connections.request("GET", "/", {}) as found:
             assert len(found.read(101)) == 101
-        with pytest.raises(ProtocolError, match="more than 100 bytes"):  # noqa: SIM117
-            with connections.request("GET", "/", {}) as found:
-                found.read(100)
+        with (
+            pytest.raises(ProtocolError, match="more than 100 bytes"),
+            connections.request("GET", "/", {}) as found,
+        ):
+            found.read(100)
 
 
 @pytest.mark.parametrize(
@@ -426,9 +428,12 @@ def test_small_bodies_stay_small() -> None:
     ],
 )
 def test_nothing_can_be_slipped_into_a_request(target: str, headers: dict[str, str]) -> None:
-    with Scripted(saying()) as server, pytest.raises(ValueError, match="line break"):  # noqa: SIM117
-        with connect(server.url).request("GET", target, headers):
-            pass
+    with (
+        Scripted(saying()) as server,
+        pytest.raises(ValueError, match="line break"),
+        connect(server.url).request("GET", target, headers),
+    ):
+        pass
     assert server.connections == 0
 
 

@@ -490,7 +490,10 @@ def test_a_bucket_that_is_there_already_is_not_followed() -> None:
 
 def test_a_bucket_is_followed_once() -> None:
     regions = iter(["eu-west-1", "eu-west-2", "eu-west-3"])
-    script: Script = lambda *_: error(301, "PermanentRedirect", x_amz_bucket_region=next(regions))  # noqa: E731
+
+    def script(*_: object) -> bytes:
+        return error(301, "PermanentRedirect", x_amz_bucket_region=next(regions))
+
     with Scripted(script) as server, pytest.raises(ProtocolError, match="PermanentRedirect"):
         get(opened(server))
     assert len(server.asked) == 2
@@ -551,7 +554,9 @@ def test_a_refused_head_tells_why() -> None:
 
 
 def test_a_bucket_that_may_not_be_looked_at_is_there() -> None:
-    script: Script = lambda asked, _: error(403 if asked.target == "/bucket" else 404)  # noqa: E731
+    def script(asked: Asked, _: object) -> bytes:
+        return error(403 if asked.target == "/bucket" else 404)
+
     with Scripted(script) as server:
         assert opened(server).head("key") is None
 
@@ -690,7 +695,10 @@ def test_a_server_that_cannot_copy_is_left_alone() -> None:
 
 def test_what_is_copied_is_what_was_looked_at() -> None:
     copied = xml("CopyObjectResult", "<ETag>&quot;new&quot;</ETag>")
-    script: Script = lambda asked, _: answer(ETag='"e"') if asked.method == "HEAD" else copied  # noqa: E731
+
+    def script(asked: Asked, _: object) -> bytes:
+        return answer(ETag='"e"') if asked.method == "HEAD" else copied
+
     with Scripted(script) as server:
         stored = opened(server).copy("a b", "other", ANYHOW)
     assert stored is not None
@@ -723,7 +731,10 @@ def test_a_version_that_is_none_is_not_found(sent: bytes) -> None:
 
 def test_options_become_headers() -> None:
     begun = xml("InitiateMultipartUploadResult", "<UploadId>upload</UploadId>")
-    script: Script = lambda asked, _: begun if asked.method == "POST" else OBJECT  # noqa: E731
+
+    def script(asked: Asked, _: object) -> bytes:
+        return begun if asked.method == "POST" else OBJECT
+
     writing = Writing("GLACIER_IR", Encryption("kms", "key-name"))
     with Scripted(script) as server:
         remote = opened(server, writing, requester_pays=True, expected_owner="123456789012")

@@ -109,7 +109,7 @@ def test_signatures_are_those_of_botocore(
 def by_botocore(request: AWSRequest, keys: Any, region: str, digest: str, moment: datetime) -> str:
     """The header that botocore would send at that moment."""
 
-    class Signer(S3SigV4Auth):  # type: ignore[misc]
+    class Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
         def payload(self, request: AWSRequest) -> str:
             return digest
 

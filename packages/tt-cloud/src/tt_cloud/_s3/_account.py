@@ -90,26 +90,25 @@ class Account:
         if self._access.anonymous:
             return None
         with self._translated():
-            if self._credentials is None:
-                self._load()
-            keys: Keys = self._credentials.get_frozen_credentials()
+            if (credentials := self._credentials) is None:
+                with self._lock:
+                    credentials = self._loaded()
+            keys: Keys = credentials.get_frozen_credentials()
             return keys
 
     def renew(self, used: Keys | None) -> bool:
         """Look for others than those that were refused as expired, where they came from."""
         if used is None:
             return False
-        with self._translated():
-            if self._credentials.get_frozen_credentials() == used:
-                with self._lock:
-                    self._session = Session(profile=self._access.profile)
-                    self._credentials = None
-                self._load()
-            return bool(self._credentials.get_frozen_credentials() != used)
+        with self._translated(), self._lock:
+            if self._loaded().get_frozen_credentials() == used:
+                self._session = Session(profile=self._access.profile)
+                self._credentials = None
+            return bool(self._loaded().get_frozen_credentials() != used)
 
     def locate(self, region: str | None = None) -> Location:
         """Where the bucket is, in the configured region or another."""
-        with self._translated():
+        with self._translated(), self._lock:  # sessions are for one thread at a time
             return self._directly(region) or self._asked(region)
 
     @property
@@ -119,13 +118,14 @@ class Account:
             named = self._access.ca_bundle or self._session.get_config_variable("ca_bundle")
         return named or os.environ.get("REQUESTS_CA_BUNDLE") or _bundled()
 
-    def _load(self) -> None:
-        with self._lock:
-            if self._credentials is None:
-                self._credentials = self._session.get_credentials()
-            if self._credentials is None:
-                msg = f"{self._where} {_MISSING}"
-                raise AccessDenied(msg)
+    def _loaded(self) -> Any:
+        """Whatever botocore keeps credentials in; for one thread at a time."""
+        if self._credentials is None:
+            self._credentials = self._session.get_credentials()
+        if self._credentials is None:
+            msg = f"{self._where} {_MISSING}"
+            raise AccessDenied(msg)
+        return self._credentials
 
     def _region(self, region: str | None) -> str | None:
         found = region or self._access.region or self._session.get_config_variable("region")

@@ -94,11 +94,13 @@ class Bucket:
 
     def move(self, region: str) -> None:
         """From now on look for the bucket in another region."""
-        live = self._found()
-        if live.way.location.scope.region != region:
-            location = live.account.locate(region)
-            self._live = live._replace(way=self._led(live.account, location))
-            live.way.connections.close()
+        account = self.account
+        with self._lock:
+            before = self._live
+            if before is None or before.way.location.scope.region != region:
+                self._live = _Live(account, self._led(account, account.locate(region)))
+                if before is not None:
+                    before.way.connections.close()
 
     def close(self) -> None:
         """Close the connections."""
