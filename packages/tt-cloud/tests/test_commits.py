@@ -251,7 +251,7 @@ def test_a_commit_that_another_overtook_says_so(tmp_path: Path) -> None:
             store.commit(_folder(tmp_path, first))
         store.before = _once(
             ("put", "files/"), lambda other=other, at=store.url: open_store(at).commit(other)
-        )  # type: ignore[attr-defined, misc]  # memory stores have it
+        )
         with pytest.raises(Changed, match="meanwhile"):
             store.commit(_folder(tmp_path, {"a": b"ours"}))
         assert _read(store, "", tmp_path) == {"a": b"theirs"}
@@ -452,6 +452,9 @@ def test_verify_finds_what_is_missing_or_another(store: TreeStore, tmp_path: Pat
             store.verify("p", read_back=read_back)
         report = caught.value.report
         kinds = {failure.key: type(failure.error) for failure in report.failures}
+        assert (
+            "1 bytes instead of 2" in {f.key: str(f.error) for f in report.failures}[key["short"]]
+        )
         assert kinds == {
             key["gone"]: NotFound,
             key["short"]: ChecksumMismatch,
@@ -638,6 +641,19 @@ def test_a_deleted_sets_manifest_goes_first(tmp_path: Path) -> None:
     assert _keys(store) == []
 
 
+def test_a_set_whose_manifest_stays_stays_whole(tmp_path: Path) -> None:
+    def before(call: str, key: str) -> None:
+        if call == "delete" and key.endswith(MANIFEST):
+            raise PermissionError("no")
+
+    store = _Hooked()
+    store.commit(_folder(tmp_path, {"a": b"1"}), "x")
+    store.before = before
+    with pytest.raises(TransferFailed):
+        store.delete_tree("x")
+    assert len(store.verify("x").done) == 1
+
+
 # What is left over.
 
 
@@ -687,7 +703,10 @@ def test_sweep_takes_what_is_old_enough(tmp_path: Path) -> None:
     store = _Hooked()
     left = _left(store)
     store.aged = timedelta(hours=23)
+    asked: list[str] = []
+    store.before = lambda call, key: asked.append(call)
     assert store.sweep().deleted == ()
+    assert "head" not in asked
     store.aged = timedelta(hours=25)
     assert store.sweep().deleted == (left,)
 
@@ -699,6 +718,14 @@ def test_sweep_spares_a_commit_that_comes_between(tmp_path: Path) -> None:
     store.before = _once(("head", left), lambda: MemoryStore(store.url).commit(source))
     assert store.sweep().deleted == ()
     assert len(store.verify().done) == 1
+
+
+def test_sweep_spares_what_is_stored_anew(tmp_path: Path) -> None:
+    store = _Hooked()
+    left = _left(store)
+    store.aged = timedelta(days=2)
+    store.before = _once(("head", left), lambda: setattr(store, "aged", timedelta(0)))
+    assert store.sweep().deleted == ()
 
 
 def test_sweep_says_so_when_it_met_a_commit(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from tt_cloud import (
     open_store,
 )
 from tt_cloud._memory import MemoryStore
-from tt_cloud._stored import Stored
+from tt_cloud._stored import Stored, Watch
 from tt_cloud._trees import _index, _known
 
 Tree = dict[str, bytes]
@@ -113,6 +113,7 @@ class _Watched(MemoryStore):
         self.broken: dict[str, Exception] = {}
         self.fails_at: int | None = None
         self.puts_wait: threading.Event | None = None
+        self.noticed = threading.Event()
 
     def _note(self, call: str, key: str) -> None:
         self.calls.append(f"{call} {key}")
@@ -125,7 +126,8 @@ class _Watched(MemoryStore):
         self._note("put", key)
         if self.puts_wait is not None:
             self.puts_wait.set()
-            assert watch.cancel.wait(60)
+            if watch.cancel.wait(10):
+                self.noticed.set()
         return super()._put(key, content, attributes, condition, watch)
 
     def _get(self, key: str, *rest: Any) -> Any:
@@ -410,6 +412,19 @@ def test_a_broken_index_is_harmless(
     assert store.upload_tree(source).skipped == ("a",)
 
 
+def test_a_user_without_a_home_has_no_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", home)
+    store, source = _Watched(), _folder(tmp_path, {"a": b"1"})
+    assert store.upload_tree(source).size == 1
+    assert store.upload_tree(source).skipped == ("a",)
+
+
 @pytest.mark.usefixtures("_old")
 def test_an_index_that_cannot_be_kept_is_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -449,6 +464,25 @@ def test_equal_objects_of_others_are_told_by_their_md5(tmp_path: Path) -> None:
 
 
 # What is refused, before anything moves.
+
+
+def test_what_differs_plainly_is_not_read_nor_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, source = _Watched(), _folder(tmp_path, {"a": b"1", "b": b"2"})
+    _put(store, {"a": b"x", "b": b"longer"})
+    store.calls.clear()
+    read: list[str] = []
+    digest_of = _known.digest_of
+
+    def noted(file: Path, algorithm: str, stop: Any) -> str:
+        read.append(f"{algorithm} {file.name}")
+        return digest_of(file, algorithm, stop)
+
+    monkeypatch.setattr(_known, "digest_of", noted)
+    store.upload_tree(source)
+    assert _calls(store) == ["list ", "put a", "put b"]
+    assert read == ["sha256 a"]
 
 
 def _hostile(keys: Sequence[str]) -> TreeStore:
@@ -563,7 +597,7 @@ def test_links_are_refused_unless_asked_for(store: TreeStore, tmp_path: Path) ->
     store.upload_tree(source, symlinks="skip")
     assert _objects(store) == {"a": b"1", "below/b": b"2"}
     with pytest.raises(ValueError, match="'follow'"):
-        store.upload_tree(source, symlinks="follow")  # type: ignore[arg-type]  # what is refused
+        store.upload_tree(source, symlinks="follow")
 
 
 def test_links_that_stay_inside_are_stored_as_what_they_point_to(
@@ -846,8 +880,23 @@ def test_a_call_that_hangs_can_be_cancelled(tmp_path: Path) -> None:
         target=lambda: store.puts_wait and store.puts_wait.wait(60) and cancel.set()
     ).start()
     with pytest.raises(Cancelled):
-        store.upload_tree(_folder(tmp_path, {"a": b"1", "b": b"2"}), cancel=cancel)
+        store.upload_tree(_folder(tmp_path, {"a": b"1"}), cancel=cancel)
+    assert store.noticed.wait(10)
     assert _objects(store) == {}
+
+
+def test_a_store_that_does_not_look_can_be_cancelled(tmp_path: Path) -> None:
+    cancel = threading.Event()
+
+    class Deaf(MemoryStore):
+        def _put(self, key: str, content: Any, attributes: Any, condition: Any, watch: Any) -> Any:
+            cancel.set()
+            return super()._put(key, content, attributes, condition, Watch())
+
+    store, tree = Deaf(f"memory://{uuid4()}"), {f"{number:03}": b"x" for number in range(200)}
+    with pytest.raises(Cancelled):
+        store.upload_tree(_folder(tmp_path, tree), cancel=cancel)
+    assert 0 < len(_objects(store)) < 200
 
 
 def test_ctrl_c_stops_what_hangs(tmp_path: Path) -> None:
@@ -862,6 +911,7 @@ def test_ctrl_c_stops_what_hangs(tmp_path: Path) -> None:
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         store.upload_tree(_folder(tmp_path, {"a": b"1", "b": b"2"}))
+    assert store.noticed.wait(10)
     assert _objects(store) == {}
 
 
@@ -886,7 +936,7 @@ def buckets(request: pytest.FixtureRequest) -> tuple[TreeStore, TreeStore]:
         ("s3", {"region": "us-east-1"}) if request.param == "s3" else ("gs", {"anonymous": True})
     )
     one, other = (
-        open_store(f"{scheme}://{bucket}/{name}", endpoint_url=endpoint, **more)  # type: ignore[arg-type]  # as the backend takes them
+        open_store(f"{scheme}://{bucket}/{name}", endpoint_url=endpoint, **more)
         for name in ("one", "other")
     )
     return one, other

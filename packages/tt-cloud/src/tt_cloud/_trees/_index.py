@@ -103,11 +103,18 @@ class Index:
 def index(source: str, target: str, paths: Collection[str]) -> Iterator[Index]:
     """The index for what lies at two places; it is saved after the block, whatever happened."""
     name = hashlib.sha256(f"{source}\0{target}".encode(errors="surrogatepass")).hexdigest()
-    known = Index(cache_dir("index") / f"{name[:32]}.json")
+    known = Index(_directory() / f"{name[:32]}.json")
     try:
         yield known
     finally:
         known.save(paths)
+
+
+def _directory() -> Path:
+    try:
+        return cache_dir("index")
+    except RuntimeError:  # a user without a home
+        return Path(os.devnull)  # where nothing can be kept
 
 
 def _loaded(file: Path) -> dict[str, _Entry]:

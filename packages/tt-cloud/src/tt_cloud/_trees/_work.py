@@ -140,8 +140,6 @@ class _Crew(Generic[T]):
         self._broken: BaseException | None = None
 
     def run(self, count: int) -> None:
-        if self._cancel.is_set():
-            raise _cancelled()
         try:
             self._hire(count)
             self._attend()
