@@ -549,7 +549,7 @@ def test_mails_are_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     page = "<h1>Done</h1><style>p{}</style><p>Loss &lt; 1<br>fine</p>"
     assert sender.send_email("s", page, [str(tmp_path / "a.txt")]) == "m1"
     data = sent[0]["RawMessage"]["Data"]
-    assert sent[0]["Source"] == "Trainer <trainer@example.org>"
+    assert sent[0]["Source"] == "trainer@example.org"
     assert sent[0]["Destinations"] == ["me@example.org"]
     assert b"Done\r\n\r\nLoss < 1\r\nfine" in data
     assert page.encode() in data

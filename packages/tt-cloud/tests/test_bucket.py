@@ -105,14 +105,21 @@ def test_a_batch_that_fails_does_not_hide_the_others(store: BucketStore, service
 def test_a_copy_outlives_faults(store: BucketStore, service: Service) -> None:
     store.put("source", b"data", metadata={"entry": "kept"})
     service.named["copy"] = [DOWN, LOST]
-    info = store.copy("source", "target", if_absent=True)
+    info = store.copy("source", "target")
     assert (info.metadata, info.size) == ({"entry": "kept"}, 4)
+    service.named["copy"] = [DOWN]
+    assert store.copy("source", "new", if_absent=True).size == 4
+
+
+@pytest.mark.parametrize("fault", [DOWN, LOST])
+def test_two_copies_of_one_object_do_not_both_create(
+    store: BucketStore, service: Service, fault: Fault
+) -> None:
+    store.put("source", b"data")
+    store.copy("source", "target", if_absent=True)  # another writer
+    service.named["copy"] = [fault]
     with pytest.raises(AlreadyExists):
         store.copy("source", "target", if_absent=True)
-    store.put("other", b"data")
-    service.named["copy"] = [DOWN]
-    with pytest.raises(AlreadyExists):
-        store.copy("other", "target", if_absent=True)
 
 
 @pytest.mark.parametrize("data", [b"data", LARGE])
@@ -185,6 +192,15 @@ def test_without_any_thread_a_call_does_it_all(
     store.get("key", tmp_path / "target", cancel=cancel)
     assert (tmp_path / "target").read_bytes() == LARGE
     cancel.set()
+
+
+def test_a_thread_that_cannot_begin_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threads, "_idle", [])
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert not threads.start(lambda: None)
 
 
 def test_threads_end_when_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

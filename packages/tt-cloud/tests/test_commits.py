@@ -111,7 +111,7 @@ def _sha256(data: bytes) -> str:
 def _key(path: str, data: bytes) -> str:
     """The object for a file, below the prefix."""
     both = hashlib.sha256(path.encode() + b"\0" + _sha256(data).encode())
-    return f"files/{both.hexdigest()[:16]}/{path}"
+    return f"files/{both.hexdigest()[:32]}/{path}"
 
 
 class _Hooked(MemoryStore):
@@ -800,3 +800,25 @@ def test_commits_on_real_services(
     store.delete(read_manifest(store, "p").files[0].key)
     with pytest.raises(TransferFailed):
         store.verify("p")
+
+
+def test_what_is_not_as_promised_does_not_replace_what_is(store: TreeStore, tmp_path: Path) -> None:
+    store.commit(_folder(tmp_path, {"a": b"old"}))
+    store.download_tree("", tmp_path / "target")
+    store.commit(_folder(tmp_path, {"a": b"new"}))
+    store.put(_key("a", b"new"), b"bad")
+    with pytest.raises(TransferFailed, match="what its manifest says"):
+        store.download_tree("", tmp_path / "target")
+    assert _files(tmp_path / "target") == {"a": b"old"}
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["a"]
+
+
+def test_a_sets_manifest_is_the_first_to_make_room(tmp_path: Path) -> None:
+    store = _Hooked()
+    store.commit(_folder(tmp_path, {"a": b"1"}))
+    store.put(".before", b"")
+    deleted: list[str] = []
+    store.before = lambda call, key: deleted.append(key) if call == "delete" else None
+    store.sync(_folder(tmp_path, {"b": b"2"}), delete=True)
+    assert deleted[0] == MANIFEST
+    assert _keys(store) == ["b"]

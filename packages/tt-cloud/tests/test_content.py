@@ -174,7 +174,13 @@ def test_a_file_must_not_change_while_it_is_digested(
         pass
 
 
-@pytest.mark.parametrize("change", [cut, grow])
+def overwrite(path: Path) -> None:
+    info = path.stat()
+    path.write_bytes(DATA[::-1])
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))  # as a careless program may do it
+
+
+@pytest.mark.parametrize("change", [cut, grow, overwrite])
 def test_a_file_must_not_change_while_it_is_stored(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any
 ) -> None:
@@ -210,6 +216,12 @@ def test_the_checksums_of_parts_do_not_depend_on_how_they_come(
     data = b"".join(pieces)
     starts = range(0, len(data) or 1, part_size)
     assert crcs.finish() == [zlib.crc32(data[at : at + part_size]) for at in starts]
+
+
+def test_a_file_with_fewer_bytes_than_told_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(DATA)
+    with (tmp_path / "file").open("rb") as file, pytest.raises(SourceChanged):
+        prepass.digests(file.fileno(), len(DATA) + 1, 700)
 
 
 def test_a_large_file_takes_two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

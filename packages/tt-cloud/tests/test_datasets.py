@@ -471,3 +471,12 @@ def test_datasets_come_from_google(
     assert content(fetch_dataset(store, ZIP, cache)) == FILES
     fetch_dataset(store, ZIP, cache)
     assert store.fetched == 1
+
+
+@pytest.mark.parametrize("name", ["データセット" * 8 + ".txt", "x" * 251 + ".txt"])
+def test_a_name_may_be_as_long_as_that_of_a_file(tmp_path: Path, name: str) -> None:
+    store = open_store("memory://long-names")
+    store.put(name, b"words")
+    path = fetch_dataset(store, name, tmp_path)
+    assert (path.name, path.read_bytes()) == (name, b"words")
+    assert fetch_dataset(store, name, tmp_path, offline="only") == path

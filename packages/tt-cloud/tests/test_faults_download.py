@@ -1,6 +1,7 @@
 """Downloads under faults: the file is the old one or the right one, and an error says which."""
 
 import io
+from itertools import count
 
 from tt_cloud import (
     AccessDenied,
@@ -32,6 +33,7 @@ from .cases import (
     table,
 )
 from .proxy import (
+    Aside,
     Before,
     CutAnswer,
     DripAnswer,
@@ -182,8 +184,19 @@ def test_get_in_ranges(case: Case, row: Row) -> None:
     check_get(case, row, case.large)
 
 
+def always_another(case: Case) -> Aside:
+    """Somebody else writes another object just before every request."""
+    numbers = count()
+
+    def write() -> None:
+        case.side.write(case.key, case.large + bytes(next(numbers)))
+
+    return Aside("before", write)
+
+
 @table(
     Row("range: replaced between two", (Fault("get", replaced_large, skip=1),)),
+    Row("range: always another", (Fault("get", always_another, skip=1, times=None),), Changed),
     Row("range: deleted between two", (Fault("get", removed, skip=1),), NotFound),
 )
 def test_get_in_ranges_what_is_altered_meanwhile(case: Case, row: Row) -> None:
@@ -197,9 +210,9 @@ def check_get(case: Case, row: Row, right: bytes) -> None:
     info = case.run(row, lambda store: store.get("object", case.target))
     if info is None:
         assert case.target.read_bytes() == OLD
-        if row.error in (ChecksumMismatch, NotFound):
+        if row.error in (Changed, ChecksumMismatch, NotFound):
             case.check_nothing_left()
-        if row.error is NotFound:
+        if row.error in (Changed, NotFound):
             return
         info = case.again().get("object", case.target)
     assert case.target.read_bytes() == right

@@ -278,6 +278,19 @@ def check_left(case: Case, row: Row) -> None:
     assert case.notes() != [] or not is_transient(row, case)
 
 
+@table(
+    Row("resent: 500", (Fault("part", "broken", skip=1),)),
+    Row("resent: reset in the body", (Fault("part", CutRequest(INSIDE), skip=1),)),
+    Row("resent: flipped", (Fault("part", FlipRequest(INSIDE), skip=1),), on=("s3",)),
+    Row("resent: two of three", (Fault("part", CutRequest(INSIDE), skip=1, times=2),)),
+)
+def test_only_the_part_that_failed_is_sent_again(case: Case, row: Row) -> None:
+    case.run(row, lambda store: store.put("object", case.larger))
+    assert case.side.read(case.key) == case.larger
+    sent = sum(entry.up for entry in case.proxy.log if entry.method == "PUT")
+    assert sent <= len(case.larger) + row.faults[0].times * case.part
+
+
 @table(once("begin: done, answer lost", "begin", Lost()))
 def test_an_upload_whose_name_got_lost_is_swept(case: Case, row: Row) -> None:
     case.run(row, lambda store: store.put("object", case.large))

@@ -19,6 +19,7 @@ from tt_cloud import (
     NotFound,
     ObjectStore,
     TransferFailed,
+    open_store,
 )
 from tt_cloud._folder._directory import Directory
 from tt_cloud._folder._store import FolderStore
@@ -216,3 +217,21 @@ def test_a_stream_of_an_object_that_goes(store: ObjectStore) -> None:
         stream.seek(2 << 20)
         with pytest.raises(NotFound):
             stream.read()
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+def test_a_place_that_takes_nothing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.put("a", b"1")
+
+    def flush(descriptor: int) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(os, "fsync", flush)
+    for call in (lambda: store.get("a", tmp_path / "b"), lambda: store.put("c", b"")):
+        with pytest.raises(OSError, match=r"name (another|a) place") as caught:
+            call()
+        assert caught.value.errno == fault
+        assert str(tmp_path) in str(caught.value)

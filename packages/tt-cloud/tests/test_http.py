@@ -604,8 +604,12 @@ def test_some_servers_need_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fetch(connect(server.url)) == (200, b"directly")
 
 
-def test_other_kinds_of_proxies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:pass@127.0.0.1:9")
+@pytest.mark.parametrize(
+    "address",
+    ["socks5://user:pass@127.0.0.1:9", "http://user:pass/word@127.0.0.1:9", "http://u:pass@[::1:9"],
+)
+def test_other_kinds_of_proxies_are_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
     with pytest.raises(InvalidURL, match="http://host:port") as caught:
         fetch(connect("https://server.example.org"))
     assert "pass" not in str(caught.value)
@@ -616,3 +620,31 @@ def test_a_proxy_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{listener.getsockname()[1]}")
     with pytest.raises(Unavailable, match=r"the proxy to https://server\.example.org"):
         fetch(connect("https://server.example.org"))
+
+
+def test_a_proxy_is_told_numeric_addresses_as_urls_have_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Scripted(lambda *_: answer(502)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        for host in ("[::1]", "[::1]:9000", "server.example.org"):
+            with pytest.raises(Unavailable, match="502"):
+                fetch(connect(f"https://{host}"))
+    wanted = ["[::1]:443", "[::1]:9000", "server.example.org:443"]
+    assert [asked.target for asked in proxy.asked] == wanted
+
+
+def test_success_before_all_was_sent_is_none() -> None:
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(10)
+            connection.sendall(answer())  # and hangs up, which resets: there is more to read
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(Unavailable):
+            fetch(connect(url), "PUT", body=memoryview(bytes(64 << 20)))
+        thread.join()

@@ -360,3 +360,28 @@ def test_a_log_needs_room_and_a_file(mailer: SESMailer, tmp_path: Path) -> None:
 
 def test_plain_text_is_escaped() -> None:
     assert preformatted("<script>&") == "<pre>&lt;script&gt;&amp;</pre>"
+
+
+def test_the_envelope_has_the_plain_address(outbox: Outbox) -> None:
+    SESMailer("Jürgen Müller <trainer@example.org>", ME, region=REGION).send("Done", "")
+    assert outbox.sent[0]["Source"] == "trainer@example.org"  # SES takes ASCII only
+    assert outbox.mail["From"] == "Jürgen Müller <trainer@example.org>"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("a\udcff", "", None, "a"),
+        ("", "a\udcff", None, "a"),
+        ("", "", "\udcff", "a"),
+        ("", "", None, "a\udcff"),
+    ],
+)
+def test_what_is_not_unicode_is_a_mail_error(
+    outbox: Outbox, parts: tuple[str, str, str | None, str]
+) -> None:
+    subject, text, page, name = parts
+    mailer = SESMailer(SENDER, ME, region=REGION)
+    with pytest.raises(MailError, match="is Unicode"):
+        mailer.send(subject, text, html=page, attachments=[Attachment(name, b"")])
+    assert not outbox.sent

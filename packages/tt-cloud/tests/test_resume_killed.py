@@ -164,6 +164,50 @@ def test_another_object_is_fetched_from_its_beginning(case: Case) -> None:
     case.check_nothing_left()
 
 
+INTERRUPTED = {
+    "put": ("part", CutRequest(1000, End.STALL)),
+    "put of little": ("put", CutRequest(1, End.STALL)),
+    "get": ("get", CutAnswer(1000, End.STALL)),
+    "get of nothing yet": ("get", Before(End.STALL)),
+    "upload_tree": ("put", CutRequest(1, End.STALL)),
+    "commit": ("put", Lost(End.STALL)),
+}
+
+
+@SIDES
+def test_what_a_power_cut_took_is_fetched_again(case: Case) -> None:
+    case.store(direct=True).put("object", case.larger)
+    rule = case.side.inject(case.proxy, "get", CutAnswer(INSIDE, End.STALL), skip=2)
+    kill(case, rule, 1, "get", "object", case.target)
+    (unfinished,) = case.folder.rglob("*.part")
+    with unfinished.open("r+b") as file:
+        file.seek(case.part + 10_000)
+        file.write(bytes(10_000))
+    case.store().get("object", case.target)
+    assert case.target.read_bytes() == case.larger
+    case.check_nothing_left()
+
+
+@SIDES
+@pytest.mark.parametrize("call", ["put", "get"])
+def test_torn_notes_cost_no_more_than_what_they_said(case: Case, call: str) -> None:
+    source = case.folder / "source"
+    source.write_bytes(case.larger)
+    if call == "get":
+        case.store(direct=True).put("object", case.larger)
+    where, action = INTERRUPTED[call]
+    file = source if call == "put" else case.target
+    rule = case.side.inject(case.proxy, where, action, skip=2)
+    kill(case, rule, 1, call, "object", file)
+    (notes,) = case.scratch.rglob("*.journal")
+    notes.write_bytes(notes.read_bytes()[:-9])
+    getattr(case.store(), call)("object", file)
+    assert case.side.read(case.key) == case.larger
+    assert file.read_bytes() == case.larger
+    source.unlink()
+    case.check_nothing_left()
+
+
 OLD_SET = {"a": b"1", "b": b"2", "sub/c": b"3"}
 NEW_SET = {"a": b"1", "b": b"changed", "sub/d": b"4", "e": b"5"}
 
@@ -223,22 +267,26 @@ def test_a_first_commit_that_is_killed_was_none(case: Case) -> None:
     assert committed(case, case.folder / "after") == NEW_SET
 
 
-INTERRUPTED = {
-    "put": ("part", CutRequest(1000, End.STALL)),
-    "get": ("get", CutAnswer(1000, End.STALL)),
-}
+def arguments(case: Case, what: str) -> tuple[object, ...]:
+    """What to interrupt: a call and its arguments. An object of that name is there."""
+    case.store(direct=True).put("object", case.other)
+    call = what.partition(" ")[0]
+    if call == "get":
+        return call, "object", case.target
+    if call == "put":
+        source = case.folder / "source"
+        source.write_bytes(case.larger if what == "put" else OLD)
+        return call, "object", source
+    return call, spread(case.folder / "tree", NEW_SET), "set"
 
 
 @SIDES
-@pytest.mark.parametrize("call", INTERRUPTED)
-def test_ctrl_c_ends_a_transfer_at_once(case: Case, call: str) -> None:
-    source = case.folder / "source"
-    source.write_bytes(case.larger)
-    case.store(direct=True).put("object", case.other)
-    where, action = INTERRUPTED[call]
+@pytest.mark.parametrize("what", INTERRUPTED)
+def test_ctrl_c_ends_a_transfer_at_once(case: Case, what: str) -> None:
+    where, action = INTERRUPTED[what]
+    words = arguments(case, what)
     rule = case.side.inject(case.proxy, where, action)
-    file = source if call == "put" else case.target
-    with process(case, 3, call, "object", file) as running:
+    with process(case, 3, *words) as running:
         assert rule.reached.wait(WITHIN)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=WITHIN)  # the stall lasts ten times as long
@@ -249,21 +297,21 @@ def test_ctrl_c_ends_a_transfer_at_once(case: Case, call: str) -> None:
 
 
 @SIDES
-@pytest.mark.parametrize("call", INTERRUPTED)
-def test_a_cancelled_transfer_ends_at_once(case: Case, call: str) -> None:
-    source = case.folder / "source"
-    source.write_bytes(case.larger)
-    case.store(direct=True).put("object", case.other)
-    where, action = INTERRUPTED[call]
+@pytest.mark.parametrize("what", INTERRUPTED)
+def test_a_cancelled_transfer_ends_at_once(case: Case, what: str) -> None:
+    where, action = INTERRUPTED[what]
+    call, *words = arguments(case, what)
     rule = case.side.inject(case.proxy, where, action)
     cancel = threading.Event()
     store = case.store(patience=600)
-    file = source if call == "put" else case.target
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(getattr(store, call), "object", file, cancel=cancel)
+        running = pool.submit(getattr(store, str(call)), *words, cancel=cancel)
         assert rule.reached.wait(WITHIN)
         cancel.set()
-        with pytest.raises(Cancelled):
-            running.result(WITHIN)
+        try:
+            with pytest.raises(Cancelled):
+                running.result(WITHIN)
+        finally:
+            case.proxy.close()  # a call that did not notice ends with the stall
     assert case.side.read(case.key) == case.other
     assert not case.target.exists()

@@ -92,6 +92,16 @@ def test_the_environment_names_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> 
     assert account().locate().path == "/bucket"
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_an_endpoint_that_anybody_can_listen_to_is_warned_of_wherever_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, quiet: bool
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://far-{quiet}.example:9000")
+    account(allow_http=quiet).locate()
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == (0 if quiet else 1)
+
+
 def test_the_configuration_names_endpoint_region_and_style(configured: Path) -> None:
     configured.write_text(
         "[profile lab]\nregion = eu-west-3\nservices = lab\ns3 =\n  addressing_style = virtual\n"

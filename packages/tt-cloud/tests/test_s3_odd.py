@@ -6,6 +6,8 @@ import hashlib
 import logging
 import re
 import socket
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Mapping
@@ -389,6 +391,16 @@ def test_keys_that_no_xml_holds_are_deleted_singly() -> None:
     assert {asked.method for asked in server.asked} == {"DELETE"}
 
 
+def test_objects_can_be_deleted_when_the_program_ends() -> None:
+    program = """
+import atexit, sys
+from tt_cloud._s3._deletion import _at_once
+atexit.register(lambda: print(*_at_once(str.upper, ["a", "b"])))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.split() == [b"A", b"B"]
+
+
 # conditions
 
 
@@ -440,6 +452,33 @@ def test_conditions_are_left_to_a_server_that_heeds_them() -> None:
             with pytest.raises(AlreadyExists):
                 put(remote, Condition(absent=True))
     assert [asked.method for asked in server.asked] == ["HEAD", "PUT", "PUT"]
+
+
+class Uploads(Careless):
+    """Heeds conditions of uploads alone, and has another writer who is always faster."""
+
+    def __call__(self, asked: Asked, connection: socket.socket) -> bytes:
+        key = urlsplit(asked.target).path
+        if "x-amz-copy-source" in asked.headers:
+            self.objects[key] = b"copied"
+            return answer(body=b'<CopyObjectResult><ETag>"x"</ETag></CopyObjectResult>')
+        if asked.method == "PUT" and "if-none-match" in asked.headers:
+            self.objects[key] = b"faster"
+            return error(412, "PreconditionFailed")
+        return super().__call__(asked, connection)
+
+
+def test_a_server_that_heeds_conditions_of_uploads_may_overlook_those_of_copies() -> None:
+    with Scripted(script := Uploads()) as server:
+        remote = opened(server)
+        put(remote, ANYHOW)
+        remote.put("other", DATA, DIGEST, ABOUT, ANYHOW)
+        script.objects.pop("/bucket/key")
+        with pytest.raises(AlreadyExists):
+            put(remote, Condition(absent=True))
+        with pytest.raises(AlreadyExists):
+            remote.copy("other", "key", Condition(absent=True))
+    assert script.objects["/bucket/key"] == b"faster"
 
 
 def test_what_is_gone_is_changed() -> None:
@@ -691,6 +730,20 @@ def test_a_server_that_cannot_copy_is_left_alone() -> None:
 
     with Scripted(script) as server:
         assert opened(server).copy("key", "other", ANYHOW) is None
+
+
+def test_a_source_that_was_replaced_does_not_pass_for_a_taken_target() -> None:
+    refused = error(
+        412, "PreconditionFailed", more="<Condition>x-amz-copy-source-If-Match</Condition>"
+    )
+
+    def script(asked: Asked, _: object) -> bytes:
+        if asked.method == "HEAD":
+            return answer(404) if "target" in asked.target else answer(ETag='"e"')
+        return refused
+
+    with Scripted(script) as server, pytest.raises(Changed):
+        opened(server).copy("source", "target", Condition(absent=True))
 
 
 def test_what_is_copied_is_what_was_looked_at() -> None:

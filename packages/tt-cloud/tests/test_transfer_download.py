@@ -1,10 +1,16 @@
 """What a bucket store fetches, through faults and interruptions, from a service in memory."""
 
 import errno
+import hashlib
 import io
+import json
 import os
 import sys
 import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +27,10 @@ from tt_cloud import (
     Unavailable,
 )
 from tt_cloud._bucket import BucketStore
-from tt_cloud._stored import Attributes
-from tt_cloud._transfer import digests, files, landing, reader
+from tt_cloud._remote import Incoming
+from tt_cloud._stored import Attributes, Stored
+from tt_cloud._transfer import digests, files, reader, unfinished
+from tt_cloud._transfer.journal import open_journal
 
 from .fake import (
     DOWN,
@@ -46,7 +54,7 @@ SIZES = [100, len(LARGE)]
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "LEAST_PIECE", 64)
+    monkeypatch.setattr(unfinished, "LEAST_PIECE", 64)
 
 
 @pytest.fixture
@@ -87,7 +95,10 @@ def test_any_size_comes_back(size: int, tells: list[str], target: Path) -> None:
     assert target.read_bytes() == LARGE[:size]
     assert store.read("key") == LARGE[:size]
     assert beside(target) == []
-    assert len(service.calls) == 2 * max(1, -(-size // PART))  # not one more request than needed
+    names = service.names()
+    assert names.count("get") == 2 * max(1, -(-size // PART))  # not one more request than needed
+    asked = size > PART and not set(tells) - {"crc64nvme"}
+    assert names.count("head") == (2 if asked else 0)  # to learn a digest, where no answer told one
 
 
 @pytest.mark.parametrize("tells", [["sha256"], ["crc32"], ["crc32c"], ["md5"], ["sha1"]], ids=str)
@@ -117,8 +128,6 @@ def test_a_flipped_bit_is_seen(size: int, tells: list[str], way: str, target: Pa
 
 
 def _sha256(data: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
 
 
@@ -228,16 +237,25 @@ def test_the_object_with_an_etag_is_not_begun_anew(
     assert target.read_bytes() == LARGE
 
 
-def test_a_service_that_ignores_etags_is_seen_through(service: Service, target: Path) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_a_service_that_ignores_etags_is_seen_through(
+    service: Service, target: Path, size: int
+) -> None:
+    wanted: list[str | None] = []
+
     class Ignoring(FakeRemote):
         def get(self, key: str, **options: Any) -> Any:
+            wanted.append(options["etag"])
             options["etag"] = None
-            service.put_object("key", LARGE, NOBODY)
+            service.named["get"] = [Fault("middle", at=10)]
+            service.put_object("key", LARGE[:size], NOBODY)
             return super().get(key, **options)
 
-    service.put_object("key", LARGE, NOBODY)
+    service.put_object("key", LARGE[:size], NOBODY)
     with pytest.raises(Changed):
         store_of(Ignoring(service), None).get("key", target)
+    assert wanted[0] is None
+    assert wanted[1] is not None
 
 
 def test_an_object_that_is_deleted_meanwhile_leaves_nothing(
@@ -277,7 +295,8 @@ def test_a_download_goes_on(target: Path, tells: list[str]) -> None:
     assert target.read_bytes() == LARGE
     assert sum(moved) == len(LARGE)
     assert moved[0] >= 3 * PART
-    assert len(service.calls) == 1 + 2  # what there is, and the rest of what was missing
+    gets = service.names().count("get")
+    assert gets == 1 + 2  # what there is, and the rest of what was missing
     assert beside(target) == []
 
 
@@ -285,9 +304,56 @@ def test_another_version_does_not_go_on(store: BucketStore, service: Service, ta
     store.put("key", LARGE)
     interrupted(store, service, target)
     store.put("key", LARGE[::-1])
+    service.calls.clear()
     store.get("key", target)
     assert target.read_bytes() == LARGE[::-1]
+    assert len(service.calls) == PARTS  # and not once more, after a mixture
     assert beside(target) == []
+
+
+def test_pieces_that_overlap_are_taken_once(service: Service, target: Path) -> None:
+    store = store_of(FakeRemote(service), None, concurrency=1)
+    store.put("key", LARGE)
+    interrupted(store, service, target)
+    notes = target.parent / beside(target)[0]
+    with notes.open("a") as file:
+        piece = {"start": 10, "end": PART + 60, "crc": zlib.crc32(LARGE[10 : PART + 60])}
+        file.write(f"{json.dumps(piece)}\n")
+    store.get("key", target)
+    assert target.read_bytes() == LARGE
+    assert len(service.calls) == 1 + 2
+
+
+def test_a_download_without_notes_leaves_nothing(
+    store: BucketStore, service: Service, target: Path
+) -> None:
+    store.put("key", LARGE)
+    service.calls.clear()
+
+    def meanwhile(call: Any) -> None:
+        if service.names().count("get") == 2:
+            no = Fault("before", lambda: AccessDenied("no"))
+            service.named["get"] = [Fault("after", None), *[no] * 9]
+            before = beside(target)
+            with pytest.raises(AccessDenied):
+                store.get("key", target)
+            assert beside(target) == before
+            service.named.clear()
+
+    service.before = meanwhile
+    store_of(store._line.remote, None, concurrency=1, name=store._line.retrying.name).get(
+        "key", target
+    )
+    assert target.read_bytes() == LARGE
+    assert beside(target) == []
+
+
+def test_a_thread_that_comes_too_late_does_not_write(target: Path) -> None:
+    file = unfinished.FileLanding(target, "name", Stored(10, "etag"), "where", 5)
+    assert file.retain()
+    file.release()
+    file.release()
+    assert not file.retain()
 
 
 @pytest.mark.parametrize(
@@ -295,7 +361,7 @@ def test_another_version_does_not_go_on(store: BucketStore, service: Service, ta
     [
         lambda part, notes: part.write_bytes(b"\0" * len(LARGE)),
         lambda part, notes: part.write_bytes(part.read_bytes()[:100]),
-        lambda part, notes: part.write_bytes(part.read_bytes() + b"more"),
+        lambda part, notes: part.write_bytes(part.read_bytes() + 2 * LARGE),
         lambda part, notes: part.unlink(),
         lambda part, notes: notes.unlink(),
         lambda part, notes: notes.write_bytes(b""),
@@ -337,8 +403,9 @@ def test_a_damaged_journal_does_no_harm(
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 @pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("link_to", [Path.symlink_to, Path.hardlink_to])
 def test_nothing_is_written_through_links(
-    store: BucketStore, service: Service, target: Path, tmp_path: Path, number: int
+    store: BucketStore, service: Service, target: Path, tmp_path: Path, number: int, link_to: Any
 ) -> None:
     store.put("key", LARGE)
     interrupted(store, service, target)
@@ -346,7 +413,7 @@ def test_nothing_is_written_through_links(
     victim.write_bytes(b"precious")
     link = target.parent / beside(target)[number]
     link.unlink()
-    link.symlink_to(victim)
+    link_to(link, victim)
     store.get("key", target)
     assert target.read_bytes() == LARGE
     assert not target.is_symlink()
@@ -387,7 +454,7 @@ def test_a_full_disk_leaves_nothing(
     if name == "fsync":
         monkeypatch.setattr(os, "fsync", full)
     else:
-        monkeypatch.setattr(landing, "write_at", full)
+        monkeypatch.setattr(unfinished, "write_at", full)
         monkeypatch.setattr(files, "write_at", full)
     with pytest.raises(OSError, match="No space left") as caught:
         store.get("key", target)
@@ -591,3 +658,45 @@ def test_a_stream_outlives_faults(store: BucketStore, service: Service) -> None:
 def test_a_missing_object_is_told_when_it_is_opened(store: BucketStore) -> None:
     with pytest.raises(NotFound):
         store.open("key")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_ends_although_a_forked_process_lives(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "notes")
+    assert journal is not None
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        os.close(writing)
+        os.read(reading, 1)  # until the test is over
+        os._exit(0)
+    try:
+        journal.close()
+        again = open_journal(tmp_path / "notes")
+        assert again is not None
+        again.close()
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
+def test_what_no_range_tells_is_asked_for(target: Path) -> None:
+    class Quiet(FakeRemote):
+        """As S3 is about objects that others sent in parts."""
+
+        @contextmanager
+        def get(self, *arguments: Any, **options: Any) -> Iterator[Incoming]:
+            with super().get(*arguments, **options) as incoming:
+                incoming.stored = replace(incoming.stored, checksums={}, sha256=None)
+                yield incoming
+
+    service = Service(tells=["crc32"])
+    service.put_object("key", LARGE, NOBODY)
+    store = store_of(Quiet(service), None)
+    service.named["get"] = [Fault("middle", None, at=99)] * (2 * PARTS)
+    with pytest.raises(ChecksumMismatch):
+        store.get("key", target)
+    assert target.read_bytes() == b"as before"
+    service.named.clear()
+    store.get("key", target)
+    assert target.read_bytes() == LARGE

@@ -152,20 +152,49 @@ def test_other_services_have_budgets_of_their_own() -> None:
 def test_all_wait_when_one_is_asked_to() -> None:
     clock = FastClock()
     endpoint = Endpoint()
-    began = endpoint.enter(Halt("one"), clock)
+    began = endpoint.enter(Halt("one"), clock, 1000)
     endpoint.throttle(began, clock.now() + 30)
     endpoint.leave()
-    endpoint.enter(Halt("two"), clock)
+    endpoint.enter(Halt("two"), clock, 1000)
     assert clock.now() >= 1030
+
+
+def test_who_gives_up_has_told_the_others() -> None:
+    clock = FastClock()
+    one = retrying(clock, RetryPolicy(attempts=1))
+    with pytest.raises(Throttled):
+        one.run(Failing(throttled(30)), Halt("one"))
+    assert clock.now() == 1000
+    assert Retrying(RetryPolicy(), one.name, clock).run(Failing(), Halt("two")) == "done"
+    assert clock.now() >= 1030
+
+
+def test_no_call_waits_longer_than_its_deadline() -> None:
+    clock = FastClock()
+    one = retrying(clock, RetryPolicy(deadline=120))
+    with pytest.raises(Throttled):
+        one.run(Failing(throttled(86_400)), Halt("one"))
+    assert one.run(Failing(), Halt("two")) == "done"
+    assert 1120 <= clock.now() < 1130
+
+
+def test_a_call_that_never_ends_does_not_hold_up_the_others_for_ever() -> None:
+    clock = FastClock()
+    one = retrying(clock, RetryPolicy(deadline=120))
+    began = one.endpoint.enter(Halt("lost"), clock, 1000)
+    one.endpoint.throttle(began, clock.now())
+    assert one.run(Failing(), Halt("other")) == "done"
+    assert clock.now() < 1130
 
 
 def test_half_as_many_go_on_and_more_with_each_success() -> None:
     clock = FastClock()
     endpoint = Endpoint()
-    began = [endpoint.enter(Halt("key"), clock) for _ in range(8)]
+    began = [endpoint.enter(Halt("key"), clock, 1000) for _ in range(8)]
     for each in began:  # of which only the first is news
         endpoint.throttle(each, clock.now())
-    endpoint.succeed(began[0], retried=False)  # as this has begun before
+    for each in began[:4]:  # begun before, these say nothing of what is possible now
+        endpoint.succeed(each, retried=False)
     for _ in range(5):
         endpoint.leave()
     assert _may_enter(endpoint)
@@ -191,7 +220,7 @@ def _may_enter(endpoint: Endpoint) -> bool:
             raise FullError
 
     try:
-        endpoint.enter(Halt("key"), Impatient())
+        endpoint.enter(Halt("key"), Impatient(), 1000)
     except FullError:
         return False
     return True

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -224,7 +225,7 @@ def test_sync_with_delete_makes_equal(
     if from_store:
         source = _store(kind, tmp_path)
         _put(source, now)
-    if from_store and not now:
+    if not now:
         with pytest.raises(NotFound, match="delete_tree"):
             store.sync(source, prefix, delete=True)
         return
@@ -977,3 +978,70 @@ def test_equal_files_of_another_machine_are_told_without_asking(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     monkeypatch.setattr(type(store), "head", None)  # the listing has their MD5
     assert store.upload_tree(source).skipped == ("a", "b")
+
+
+def test_an_empty_folder_does_not_empty_the_place(store: TreeStore, tmp_path: Path) -> None:
+    _put(store, {"p/a": b"1"})
+    with pytest.raises(NotFound, match="must hold something"):
+        store.sync(_folder(tmp_path, {}), "p", delete=True)
+    assert _objects(store) == {"p/a": b"1"}
+    assert store.sync(_folder(tmp_path, {}), "p").done == ()
+
+
+def test_what_another_program_noted_does_not_keep_an_object_from_being_copied(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Foreign(MemoryStore):
+        def get(self, key: str, target: Path, /, **keywords: Any) -> ObjectInfo:
+            info = super().get(key, target, **keywords)
+            return replace(info, metadata={"my_key": "1", "fine": "2"}, content_type="odd")
+
+    source, store = Foreign(f"memory://{uuid4()}"), open_store(f"memory://{uuid4()}")
+    _put(source, {"a": b"1"})
+    store.sync(source)
+    found = store.head("a")
+    assert found is not None
+    assert (found.metadata, found.content_type) == ({"fine": "2"}, "application/octet-stream")
+    assert "'my_key'" in caplog.text
+
+
+def test_a_file_that_another_call_replaces_meanwhile_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest_of = _known.digest_of
+
+    def replaced(file: Path, *arguments: Any) -> str:
+        digest = digest_of(file, *arguments)
+        (tmp_path / "new").write_bytes(b"new")
+        (tmp_path / "new").replace(file)
+        return digest
+
+    store, target = open_store(f"memory://{uuid4()}"), _folder(tmp_path, {"a": b"old"})
+    _put(store, {"a": b"new"})
+    monkeypatch.setattr(_known, "digest_of", replaced)
+    assert [info.key for info in store.download_tree("", target).done] == ["a"]
+    assert (target / "a").read_bytes() == b"new"
+
+
+def test_an_index_of_another_user_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(os, "geteuid"):
+        pytest.skip("files have no owner here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(_index, "_TICK", -1)  # nothing is too young to be remembered
+    monkeypatch.setattr(_index, "_COARSE", -1)
+    store, folder = MemoryStore(f"memory://{uuid4()}"), _folder(tmp_path, {"a": b"1"})
+    store.upload_tree(folder)
+    (file,) = (tmp_path / "cache").rglob("*.json")
+    assert '"a"' in file.read_text()
+    read: list[Path] = []
+    digest_of = _known.digest_of
+    monkeypatch.setattr(
+        _known, "digest_of", lambda f, *rest: (read.append(f), digest_of(f, *rest))[1]
+    )
+    assert store.upload_tree(folder).skipped == ("a",)
+    assert read == []
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+    assert store.upload_tree(folder).skipped == ("a",)
+    assert len(read) == 1

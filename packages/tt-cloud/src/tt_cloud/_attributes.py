@@ -6,9 +6,11 @@ import mimetypes
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from tt_cloud._content import Content
 from tt_cloud._stored import Attributes
+from tt_cloud.api import ObjectInfo
 
 OWN = "tt-"  # entries of this package begin so
 SHA256 = "tt-sha256"
@@ -52,6 +54,26 @@ def guessed_type(key: str) -> str:
 def callers(metadata: Mapping[str, str]) -> dict[str, str]:
     """The entries that are not this package's."""
     return {name: text for name, text in metadata.items() if not name.startswith(OWN)}
+
+
+def portable(info: ObjectInfo) -> dict[str, Any]:
+    """What of an object that another program stored can be stored with a copy of it, for `put`."""
+    entries: dict[str, str] = {}
+    for name, text in info.metadata.items():
+        try:
+            _check({**entries, name: text})
+        except ValueError as error:
+            _log().warning("%r is copied without a part of its metadata: %s", info.key, error)
+        else:
+            entries[name] = text
+    usable = info.content_type is not None and _TYPE.fullmatch(info.content_type)
+    return {"metadata": entries or None, "content_type": info.content_type if usable else None}
+
+
+def _log() -> Any:
+    import logging  # here, as `import tt_cloud` does without
+
+    return logging.getLogger(__name__)
 
 
 def _check(entries: Mapping[str, str]) -> None:

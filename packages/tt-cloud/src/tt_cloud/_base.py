@@ -13,7 +13,7 @@ from tt_cloud._attributes import attributes_of
 from tt_cloud._content import Content, opened
 from tt_cloud._glob import matcher, narrowed
 from tt_cloud._keys import check_key, check_prefix
-from tt_cloud._local import refuse_folder
+from tt_cloud._local import landing, refuse_folder
 from tt_cloud._presigned import PresignedURL
 from tt_cloud._stored import Attributes, Condition, Stored, Watch
 from tt_cloud.api import (
@@ -81,7 +81,8 @@ class BaseStore(ABC, TreeStore):
     ) -> ObjectInfo:
         check_key(key)
         refuse_folder(target)
-        return self._get(key, target, version, if_match, Watch(progress, cancel)).info(key)
+        with landing(target):
+            return self._get(key, target, version, if_match, Watch(progress, cancel)).info(key)
 
     def read(
         self,
@@ -135,12 +136,12 @@ class BaseStore(ABC, TreeStore):
     def copy(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectInfo:
         check_key(source)
         check_key(target)
+        if source == target:
+            msg = f"an object is copied to another key: {source!r} is the same; leave that out"
+            raise ValueError(msg)
         return self._copy(source, target, Condition(absent=if_absent)).info(target)
 
     def move(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectInfo:
-        if source == target:
-            msg = f"an object is moved to another key: {source!r} is the same; leave that out"
-            raise ValueError(msg)
         info = self.copy(source, target, if_absent=if_absent)
         self.delete(source)
         return info
@@ -154,8 +155,8 @@ class BaseStore(ABC, TreeStore):
         expires: timedelta = timedelta(minutes=15),
     ) -> PresignedURL:
         check_key(key)
-        if not timedelta(0) < expires <= timedelta(days=7):
-            msg = f"a presigned address works for up to 7 days: got {expires}; give another time"
+        if not timedelta(seconds=1) <= expires <= timedelta(days=7):
+            msg = f"a presigned address works for 1 s to 7 days: got {expires}; give another time"
             raise ValueError(msg)
         return self._presign(key, method, expires)
 

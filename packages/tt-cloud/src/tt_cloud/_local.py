@@ -5,15 +5,25 @@ from __future__ import annotations
 import errno
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tt_cloud._stored import Condition, Watch
-from tt_cloud.errors import AlreadyExists, Cancelled, Changed, NotFound, Unsupported
+from tt_cloud.errors import AlreadyExists, Cancelled, Changed, CloudError, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+
+_MOVE = "name a place that may be written to, or change its owner and mode"
+_ADVICE = {
+    errno.EACCES: _MOVE,
+    errno.EDQUOT: "free some of the quota, or name another place",
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EPERM: _MOVE,
+    errno.EROFS: _MOVE,
+}
 
 CHUNK = 1 << 20  # bytes; large enough that Python's cost per chunk vanishes beside the digest's
 
@@ -45,6 +55,21 @@ def current_only(version: str | None, where: str) -> None:
     if version is not None:
         msg = f"this store keeps no versions: {version!r} of {where} was asked for; leave that out"
         raise Unsupported(msg)
+
+
+@contextmanager
+def landing(where: object) -> Iterator[None]:
+    """Say where a disk is full or may not be written to, and what to do."""
+    try:
+        yield
+    except CloudError:
+        raise
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        rule, advice = "what is fetched or stored needs a place that takes it", _ADVICE[error.errno]
+        msg = f"{rule}: {where} does not ({error.strerror}); {advice}"
+        raise OSError(error.errno, msg) from error
 
 
 def refuse_folder(target: Path) -> None:

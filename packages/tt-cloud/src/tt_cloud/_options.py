@@ -74,6 +74,7 @@ class Access(NamedTuple):
         requester_pays: Pay for requests to somebody else's bucket (gs: by ``project``).
         expected_owner: s3: account that the bucket must belong to.
         ca_bundle: File with the certificates to trust, instead of the system's.
+        allow_http: Do not warn of an endpoint without encryption beyond this machine.
     """
 
     endpoint_url: str | None = None
@@ -84,6 +85,7 @@ class Access(NamedTuple):
     requester_pays: bool = False
     expected_owner: str | None = None
     ca_bundle: str | None = None
+    allow_http: bool = False
 
 
 class Writing(NamedTuple):

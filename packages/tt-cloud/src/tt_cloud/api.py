@@ -234,11 +234,18 @@ class ObjectStore(Protocol):
         ...
 
     def copy(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectInfo:
-        """Copy an object inside the store, by the service itself where it can."""
+        """Copy an object to another key of the store, by the service itself where it can.
+
+        With ``if_absent``, `tt_cloud.AlreadyExists` may also tell that this very copy was made, and
+        the first answer got lost: nothing tells it from another writer's copy of the object.
+        """
         ...
 
     def move(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectInfo:
-        """Copy, then delete the source: after an interruption both may be there, never none."""
+        """Copy, then delete the source: after an interruption both may be there, never none.
+
+        What another writer stores under the source in between is deleted with it.
+        """
         ...
 
     def presign(
@@ -325,7 +332,7 @@ class TreeStore(ObjectStore, Protocol):
         Args:
             source: What to copy from.
             prefix: Where to, in this store.
-            delete: Also remove here what is not in the source.
+            delete: Also remove here what is not in the source, which must hold something.
             dry_run: Only report what would be done.
             progress: Told of the bytes moved.
             cancel: Stops the call when it is set.

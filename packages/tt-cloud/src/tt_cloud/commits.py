@@ -3,7 +3,7 @@
 Below the prefix that a folder was committed to lie::
 
     MANIFEST.json               which objects are the set
-    files/<16 digits>/<path>    the content of each file; the digits are a digest of both
+    files/<32 digits>/<path>    the content of each file; the digits are a digest of both
 
 A commit stores the objects that are not there yet, and then replaces the manifest in one step, if
 it is still the one that the commit began with. Who reads the manifest has one whole set, and goes

@@ -131,7 +131,7 @@ class SESMailer:
         client = self._client
         with _boto.translated(where, MailError, _ADVICE):
             answer = client.send_raw_email(
-                Source=str(self.sender),
+                Source=self.sender.addr_spec,  # SES wants ASCII here; the mail has the name
                 Destinations=[each.addr_spec for each in self.recipients],
                 RawMessage={"Data": message},
             )

@@ -23,7 +23,9 @@ class BucketUser:
 
     def __init__(self, bucket_name: str, store: TreeStore | None) -> None:
         self.bucket_name = bucket_name
-        self.store: TreeStore = store or open_store(f"{self.scheme}://{bucket_name}")
+        if store is None:
+            store = open_store(f"{self.scheme}://{bucket_name}")
+        self.store: TreeStore = store
 
     def _path(self, key: str) -> str:
         """An object as AIToolbox writes it: the bucket, a slash, the key."""

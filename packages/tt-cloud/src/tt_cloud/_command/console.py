@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from datetime import datetime
@@ -74,13 +73,6 @@ class Output:
             raise HungUp from error
 
 
-def hang_up() -> None:
-    """Let nothing more go to standard output: Python would complain at its end."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
-    os.close(nothing)
-
-
 def scrubbed(text: str) -> str:
     """Without the queries of addresses: they may be signed."""
     return re.sub(r"(\w+://[^\s?'\"]+)\?[^\s'\"]+", r"\1?...", text)
@@ -104,8 +96,10 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """One line, in whatever encoding there is."""
+def _write(stream: TextIO | None, text: str) -> None:
+    """One line, in whatever encoding there is; flushed, or Python complains at its end."""
+    if stream is None:  # it was closed when the process began
+        return
     encoding = stream.encoding or "utf-8"
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

@@ -35,6 +35,7 @@ def cp(arguments: Arguments, console: Console) -> int:
         into = target / source.name if target.slash and source.name else target
         work = _tree(arguments, opener, source, into)
     elif source.is_folder:
+        opener.inside(source)  # which tells what is wrong with an address that leads nowhere
         msg = f"a file or an object is copied: {source.text} is a folder; add -r"
         raise InvalidURL(msg)
     else:

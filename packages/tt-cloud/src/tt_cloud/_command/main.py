@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tt_cloud._command.arguments import Arguments, parse
-from tt_cloud._command.console import Console, HungUp, hang_up
+from tt_cloud._command.console import Console, HungUp
 from tt_cloud._command.status import OK, STOPPED, status_of
 
 
@@ -23,7 +23,6 @@ def main(words: Sequence[str] | None = None) -> int:
         with _logged(console):
             return _run(arguments, console)
     except HungUp:
-        hang_up()
         return OK
 
 
@@ -58,10 +57,13 @@ def _logged(console: Console) -> Iterator[None]:
     """Show the warnings of this package, with --verbose all it says; of no other."""
     logger = logging.getLogger("tt_cloud")
     handler, level = _Lines(console), logger.level
+    handler.setLevel(logging.DEBUG if console.verbose else logging.WARNING)
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if console.verbose else logging.WARNING)
+    if console.verbose:
+        logger.setLevel(logging.DEBUG)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
+        if console.verbose:
+            logger.setLevel(level)

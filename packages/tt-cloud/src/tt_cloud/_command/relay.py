@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from tt_cloud._attributes import portable
 from tt_cloud._command.places import Place
 from tt_cloud._command.stores import Opener
 from tt_cloud._keys import TEMPORARY_PREFIX
@@ -45,7 +46,7 @@ class Relay:
             info = self.came.get(key, file, **watch._asdict())
             keywords: dict[str, Any] = {"if_absent": self.if_absent, "cancel": watch.cancel}
             if self.attributes:
-                keywords |= {"metadata": info.metadata, "content_type": info.content_type}
+                keywords |= portable(info)
             return self.goes.put(target, file, sha256=sha256 or info.sha256, **keywords)
 
 

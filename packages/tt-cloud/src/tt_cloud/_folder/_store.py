@@ -27,7 +27,7 @@ from tt_cloud._folder._leftovers import Leftover, leftovers, remove
 from tt_cloud._folder._lock import locked
 from tt_cloud._folder._walk import walk
 from tt_cloud._keys import check_key
-from tt_cloud._local import CHUNK, Stream, current_only, expect, hold, watched
+from tt_cloud._local import CHUNK, Stream, current_only, expect, hold, landing, watched
 from tt_cloud._stored import Attributes, Condition, Stored, Watch
 from tt_cloud.api import Failure, TransferReport
 from tt_cloud.errors import Changed, CloudError, InvalidURL, NotFound, TransferFailed, Unsupported
@@ -171,7 +171,7 @@ class FolderStore(BaseStore):
         *parts, name = self._way(key)
         if condition != Condition():
             hold(condition, self._etag(key), where)
-        with ExitStack() as stack:
+        with landing(where), ExitStack() as stack:
             with writing(where):
                 draft = stack.enter_context(drafted(self._root, parts))
             sha256 = fill(draft.file)

@@ -64,6 +64,8 @@ class Route:
         """A new connection."""
         try:
             return Wire(self._connect(), self.where)
+        except Unavailable:  # is an OSError, too, and tells more
+            raise
         except ssl.SSLError as error:
             raise self._untrusted(error) from error
         except OSError as error:
@@ -80,8 +82,7 @@ class Route:
         proxy = getproxies().get(self._url.scheme)
         if not proxy or proxy_bypass(self.host) or proxy_bypass(self._url.hostname or ""):
             return None
-        found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if found.scheme != "http" or not found.hostname:
+        if (found := _proxy_at(proxy)) is None:
             came = "the environment has another kind"
             msg = f"a proxy has an address like http://host:port: {came}; correct it"
             raise InvalidURL(msg)
@@ -111,7 +112,8 @@ class Route:
         """Ask the proxy for a connection to the server."""
         wire = Wire(connected, self._nearest)
         wire.begin(Pace(self.connect_timeout, 0))
-        target = f"{self._url.hostname}:{self._url.port or _PORTS[self._url.scheme]}"
+        port = self._url.port or _PORTS[self._url.scheme]
+        target = f"{self.host.removesuffix(f':{port}')}:{port}"
         wire.send(written("CONNECT", target, target, _authorization(proxy), 0), memoryview(b""))
         status = parsed(wire.head(), wire.where).status
         if status != 200:
@@ -145,6 +147,16 @@ def _context(bundle: str | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         msg = f"ca_bundle names a file of certificates: {bundle} is none ({_reason(error)})"
         raise InvalidURL(msg) from error
+
+
+def _proxy_at(address: str) -> SplitResult | None:
+    """A usable one; what Python says of others would quote their password."""
+    try:
+        found = urlsplit(address if "://" in address else f"http://{address}")
+        usable = found.scheme == "http" and bool(found.hostname) and found.port != 0
+    except ValueError:
+        return None
+    return found if usable else None
 
 
 def _authorization(proxy: SplitResult) -> dict[str, str]:

@@ -168,7 +168,10 @@ def _exchange(wire: Wire, lines: bytes, content: memoryview, pace: Pace) -> Head
         except Unavailable:
             if wire.stalled:
                 raise
-            return _final(wire)._replace(lasting=False)  # it may have told why it hung up
+            head = _final(wire)._replace(lasting=False)  # it may have told why it hung up
+            if head.status < 300:  # which is no answer to what it did not read
+                raise
+            return head
         return _final(wire)
     except BaseException:
         wire.close()

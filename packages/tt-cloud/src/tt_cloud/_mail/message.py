@@ -57,6 +57,8 @@ def compose(
     """The whole mail, as it is sent."""
     _check_sizes(attachments, limit)
     message = EmailMessage(SMTP)
+    for part in (text, html or ""):
+        _check_text("a mail's text", part)
     message["From"] = sender
     message["To"] = recipients
     message["Subject"] = _one_line("a subject", subject)
@@ -124,4 +126,15 @@ def _one_line(what: str, text: str) -> str:
     if any(ord(char) < 32 or ord(char) == 127 or char in "\x85\u2028\u2029" for char in text):
         msg = f"{what} is one line of text: got {text!r}; leave the control characters out"
         raise MailError(msg)
+    _check_text(what, text)
     return text
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse what no mail can carry: names of files that are not UTF-8, and quotes of such."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        came = ascii(text[error.start : error.start + 1])
+        msg = f"{what} is Unicode: got {came} at position {error.start}; leave that out"
+        raise MailError(msg) from error

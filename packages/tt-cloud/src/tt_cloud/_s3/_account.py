@@ -168,7 +168,7 @@ class Account:
             msg = f"{self._where} is of a kind (S3 Express, multi-region) that is not supported"
             raise Unsupported(f"{msg}; use a general purpose bucket")
         origin = f"{url.scheme}://{url.netloc}"
-        check_endpoint(origin, allow_http=True)
+        check_endpoint(origin, allow_http=self._access.allow_http)
         return Location(origin, url.path[:-2], Scope(signed[1], signed[2]))
 
     @contextmanager

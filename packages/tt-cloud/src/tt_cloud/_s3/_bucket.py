@@ -13,11 +13,13 @@ from tt_cloud._options import Access, RetryPolicy
 from tt_cloud._s3._account import Account, Location
 from tt_cloud._s3._corrections import Attempt, Corrections
 from tt_cloud._s3._faults import fault_of
+from tt_cloud._s3._learnt import COPY, FINISH, PUT
 from tt_cloud._s3._request import Request
 from tt_cloud._s3._way import PAYER, Way
 from tt_cloud.errors import Unsupported
 
 _CONDITIONS = frozenset({"if-match", "if-none-match"})
+_WRITES = ("POST", "PUT")
 
 
 class _Live(NamedTuple):
@@ -71,8 +73,13 @@ class Bucket:
                     return
                 fault = fault_of(answer, asked)
             attempt = _explained(Attempt(way, keys, fault))
-            if fault.status == 412 and request.method in ("PUT", "POST"):
-                way.learnt.conditions |= bool(_CONDITIONS & asked.headers.keys())
+            if (
+                fault.status == 412
+                and request.method in _WRITES
+                and _CONDITIONS & asked.headers.keys()
+                and not fault.of_source
+            ):
+                way.learnt.conditions |= {_kind(asked)}
             if not corrections.made(attempt):
                 raise attempt.fault.error(self.where(request.key))
 
@@ -139,6 +146,13 @@ class Bucket:
         if self._access.expected_owner is not None:
             common["x-amz-expected-bucket-owner"] = self._access.expected_owner
         return Way(location, connections, common)
+
+
+def _kind(asked: Request) -> str:
+    """Which kind of write."""
+    if asked.method == "POST":
+        return FINISH
+    return COPY if "x-amz-copy-source" in asked.headers else PUT
 
 
 def _explained(attempt: Attempt) -> Attempt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tt_cloud._s3 import _xml
@@ -64,9 +64,18 @@ def _singly(bucket: Bucket, keys: Sequence[str]) -> dict[str, CloudError]:
             return error
         return None
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        errors = zip(keys, pool.map(tried, keys), strict=True)
-        return {key: error for key, error in errors if error is not None}
+    errors = zip(keys, _at_once(tried, keys), strict=True)
+    return {key: error for key, error in errors if error is not None}
+
+
+def _at_once(
+    call: Callable[[str], CloudError | None], keys: Sequence[str]
+) -> Iterable[CloudError | None]:
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return tuple(pool.map(call, keys))
+    except RuntimeError:  # the program ends, and no thread can be had any more
+        return map(call, keys)
 
 
 def _together(bucket: Bucket, keys: Sequence[str]) -> dict[str, CloudError] | None:

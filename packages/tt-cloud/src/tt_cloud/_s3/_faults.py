@@ -96,6 +96,7 @@ class Fault(NamedTuple):
         retry_after: Seconds that it wants us to wait.
         date: Its clock.
         known: Whether it is one of S3, rather than of a proxy on the way.
+        of_source: Whether it is about the source of a copy.
     """
 
     status: int
@@ -106,6 +107,7 @@ class Fault(NamedTuple):
     retry_after: float | None = None
     date: str = ""
     known: bool = True
+    of_source: bool = False
 
     def error(self, where: str) -> CloudError:
         """What to raise; without texts of the server, which may quote what was signed."""
@@ -135,7 +137,8 @@ class Fault(NamedTuple):
         """What depends on the question."""
         asked = self.request
         if self.status == 412:
-            return AlreadyExists if "if-none-match" in asked.headers else Changed
+            create = "if-none-match" in asked.headers and not self.of_source
+            return AlreadyExists if create else Changed
         if self.status == 404 and asked.method != "GET" and "if-match" in asked.headers:
             return None if self.code in ("NoSuchBucket", NO_UPLOAD) else Changed
         if "versionId" in asked.query and (self.status == 405 or self.code == "InvalidArgument"):
@@ -163,6 +166,7 @@ def fault_in(body: bytes, answer: Answer, request: Request) -> Fault:
         _seconds(headers.get("retry-after")),
         headers.get("date", ""),
         root is not None or not body.strip(),
+        told.get("Condition", "").startswith("x-amz-copy-source"),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COPY, FINISH, PUT = "copy", "finish", "put"  # kinds of writes
+
 
 @dataclass(slots=True)
 class Learnt:
@@ -15,7 +17,8 @@ class Learnt:
             first.
         full: Whether the CRC of a whole object is verified.
         batches: Whether many objects can be deleted at once.
-        conditions: Whether conditional writes are known to be heeded.
+        conditions: The kinds of conditional writes that are known to be heeded: a server may do so
+            for uploads, and overlook it in copies.
         clock: Seconds that its clock is ahead of ours.
     """
 
@@ -23,7 +26,7 @@ class Learnt:
     crc: bool | None = None
     full: bool = False
     batches: bool = True
-    conditions: bool = False
+    conditions: frozenset[str] = frozenset()
     clock: float = 0.0
 
 
@@ -32,4 +35,6 @@ _endpoints: dict[str, Learnt] = {}
 
 def learnt(origin: str, *, official: bool) -> Learnt:
     """What is known of an endpoint; of AWS more than of others at first."""
-    return _endpoints.setdefault(origin, Learnt(conditions=official))
+    return _endpoints.setdefault(
+        origin, Learnt(conditions=frozenset((COPY, FINISH, PUT) if official else ()))
+    )

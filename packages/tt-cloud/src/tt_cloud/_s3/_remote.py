@@ -18,6 +18,7 @@ from tt_cloud._remote import Page, Part, Unfinished, Upload
 from tt_cloud._s3 import _deletion, _listing, _parts, _xml
 from tt_cloud._s3._bucket import Bucket
 from tt_cloud._s3._faults import fault_in
+from tt_cloud._s3._learnt import COPY, FINISH, PUT
 from tt_cloud._s3._objects import (
     CHECKSUM,
     bare,
@@ -101,7 +102,7 @@ class S3Remote:
     ) -> Stored:
         """Store an object in one request; the body's digest is signed, so any server checks it."""
         name = self._name(key)
-        self._foresee(name, condition)
+        self._foresee(name, condition, PUT)
         headers = headers_of(attributes, self._writing)
         checks = {CHECKSUM + "sha256": encoded(bytes.fromhex(sha256))}
         request = Request("PUT", name, {}, headers | conditional(condition), data, sha256, checks)
@@ -177,7 +178,7 @@ class S3Remote:
             raise NotFound(msg)
         if before.size > MAX_PUT:
             return None
-        self._foresee(self._name(target), condition)
+        self._foresee(self._name(target), condition, COPY)
         try:
             return self._copied(before, self._name(source), self._name(target), condition)
         except Unsupported:
@@ -198,7 +199,7 @@ class S3Remote:
     ) -> Upload:
         """Begin an upload in parts; fails at once where the condition fails already."""
         name = self._name(key)
-        self._foresee(name, condition)
+        self._foresee(name, condition, FINISH)
         headers = headers_of(attributes, self._writing)
         return Upload(key, _parts.begin(self._bucket, name, headers), size, part_size)
 
@@ -216,7 +217,7 @@ class S3Remote:
     ) -> Stored:
         """Join the parts."""
         name = self._name(upload.key)
-        self._foresee(name, condition)
+        self._foresee(name, condition, FINISH)
         headers = conditional(condition)
         return _parts.finish(self._bucket, name, upload.id, parts, crc32, headers)
 
@@ -265,9 +266,9 @@ class S3Remote:
             msg = f"the bucket must exist: {where} does not; create it or correct the address"
             raise BucketNotFound(msg)
 
-    def _foresee(self, name: str, condition: Condition) -> None:
-        """Look whether a condition holds, for servers that may not heed it."""
-        if condition == Condition() or self._bucket.way.learnt.conditions:
+    def _foresee(self, name: str, condition: Condition, kind: str) -> None:
+        """Look whether a condition holds, for servers that may not heed it in such a write."""
+        if condition == Condition() or kind in self._bucket.way.learnt.conditions:
             return
         stored = self._look(name)
         where = self._bucket.where(name)

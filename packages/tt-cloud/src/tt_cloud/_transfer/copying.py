@@ -14,36 +14,18 @@ from tt_cloud._transfer.download import Download
 from tt_cloud._transfer.first import Wanted
 from tt_cloud._transfer.line import Line
 from tt_cloud._transfer.upload import upload
-from tt_cloud.errors import AlreadyExists
 
 
 def copy(line: Line, source: str, target: str, condition: Condition) -> Stored:
-    """Copy with all attributes."""
-    tries = 0
+    """Copy with all attributes.
 
-    def attempt() -> Stored | None:
-        nonlocal tries
-        tries += 1
-        return line.remote.copy(source, target, condition)
-
-    try:
-        stored = line.retrying.run(attempt, Halt(target))
-    except AlreadyExists:
-        own = _copied(line, source, target) if tries > 1 else None
-        if own is None:
-            raise
-        return own
+    A create that was made again because its answer got lost may find its own copy, and fails with
+    `AlreadyExists`: nothing tells that copy from another writer's of the same object, and both
+    would think they had won.
+    """
+    attempt = partial(line.remote.copy, source, target, condition)
+    stored = line.retrying.run(attempt, Halt(target))
     return _carried(line, source, target, condition) if stored is None else stored
-
-
-def _copied(line: Line, source: str, target: str) -> Stored | None:
-    """The target, if the try whose answer got lost has made it: a copy keeps the upload's token."""
-    run, head = line.retrying.run, line.remote.head
-    before, after = (run(partial(head, key), Halt(key)) for key in (source, target))
-    if before is None or after is None or before.token is None:
-        return None
-    same = (before.token, before.size) == (after.token, after.size)
-    return after if same else None
 
 
 def _carried(line: Line, source: str, target: str, condition: Condition) -> Stored:

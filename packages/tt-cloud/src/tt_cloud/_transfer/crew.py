@@ -14,7 +14,7 @@ from tt_cloud._transfer.endpoint import Endpoint
 
 _Job = TypeVar("_Job")
 
-GRACE = 1.0  # seconds that the others have after a failure, to finish or to notice
+GRACE = 0.7  # seconds that the others have after a failure, to finish or to notice
 
 
 class Crew(Generic[_Job]):

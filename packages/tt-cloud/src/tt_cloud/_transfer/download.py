@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -12,11 +13,13 @@ from tt_cloud._remote import Incoming
 from tt_cloud._stored import Stored, Watch
 from tt_cloud._transfer.clock import Halt, Stopped
 from tt_cloud._transfer.crew import Crew
-from tt_cloud._transfer.digests import verify
+from tt_cloud._transfer.digests import hashing, rolling, verify
 from tt_cloud._transfer.files import store_file
 from tt_cloud._transfer.first import First, Wanted, check_same, too_short
-from tt_cloud._transfer.landing import FileLanding, Landing, MemoryLanding, Stretch, Writer
+from tt_cloud._transfer.landing import Landing, MemoryLanding, Writer
 from tt_cloud._transfer.line import Line
+from tt_cloud._transfer.pieces import Stretch
+from tt_cloud._transfer.unfinished import FileLanding
 from tt_cloud.errors import Changed, ChecksumMismatch, CloudError, NotFound
 
 _T = TypeVar("_T")
@@ -55,6 +58,7 @@ class Download:
             )
             try:
                 first.run()
+                self._ask_for_digests(first)
                 return fetch(first)
             except Changed:
                 if changed:
@@ -67,6 +71,18 @@ class Download:
             finally:
                 first.close()
             first.undo()
+
+    def _ask_for_digests(self, first: First) -> None:
+        """Learn the service's own, which answers to ranges do not tell, if there is no other."""
+        wanted, stored = self._wanted, first.stored
+        part = wanted.start or wanted.stop(stored.size) < stored.size
+        if part or first.data is not None or rolling(stored) or hashing(stored):
+            return
+        head = partial(self._line.remote.head, wanted.key, version=wanted.version)
+        found = self._line.retrying.run(head, first.halt)
+        if found is not None:
+            check_same(found, stored, self._where)
+            first.stored = replace(stored, checksums=found.checksums)
 
     def _file(self, target: Path, first: First) -> Stored:
         if first.data is not None:

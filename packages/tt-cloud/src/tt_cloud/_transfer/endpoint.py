@@ -28,11 +28,17 @@ class Endpoint:
         self._credit = 0
         self._round = 0  # counts the times that the limit was halved
 
-    def enter(self, halt: Halt, clock: Clock) -> int:
-        """Begin a call, once the service may be called; gives what `throttle` needs."""
+    def enter(self, halt: Halt, clock: Clock, patience: float) -> int:
+        """Begin a call, once the service may be called; gives what `throttle` needs.
+
+        Nobody is kept longer than ``patience`` seconds: the service may ask for days, and a call
+        that is counted as running may wait for this one.
+        """
+        end = clock.now() + patience
         while True:
+            left = end - clock.now()
             with self._lock:
-                wait = self._delay(clock)
+                wait = min(self._delay(clock), left)
                 if wait <= 0:
                     self._running += 1
                     return self._round

@@ -39,16 +39,27 @@ if sys.platform == "win32":
         except OSError:
             return False
         return True
+
+    def unlock(descriptor: int) -> None:
+        """Let go of it."""
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        with suppress(OSError):
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
     def lock(descriptor: int) -> bool:
-        """Lock a file for this opening of it; false when another has it, or there are no locks."""
+        """Lock a file for this opening of it; false when another has it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True
+
+    def unlock(descriptor: int) -> None:
+        """Let go of it: closing does not as long as a forked process has the file, too."""
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def owned(path: Path, mode: int) -> int | None:
@@ -59,7 +70,7 @@ def owned(path: Path, mode: int) -> int | None:
         if error.errno in _NOT_OURS:
             return None
         raise
-    if _is_own(os.fstat(descriptor)):
+    if is_own(os.fstat(descriptor)):
         return descriptor
     os.close(descriptor)
     return None
@@ -67,13 +78,10 @@ def owned(path: Path, mode: int) -> int | None:
 
 def locked(path: Path, mode: int) -> int | None:
     """The same, and lock it; ``None`` also while another opening has it."""
-    while (descriptor := owned(path, mode)) is not None:
-        if not lock(descriptor):
-            os.close(descriptor)
-            return None
-        if _is_there(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # whoever had the lock has removed the file
+    descriptor = owned(path, mode)
+    if descriptor is None or _is_held(path, descriptor):
+        return descriptor
+    os.close(descriptor)
     return None
 
 
@@ -137,16 +145,20 @@ def flush_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _is_own(info: os.stat_result) -> bool:
+def is_own(info: os.stat_result) -> bool:
     """Whether nobody else has laid the file there."""
     own = not hasattr(os, "geteuid") or info.st_uid == os.geteuid()
     return stat.S_ISREG(info.st_mode) and info.st_nlink <= 1 and own
 
 
-def _is_there(path: Path, descriptor: int) -> bool:
+def _is_held(path: Path, descriptor: int) -> bool:
+    """Lock a file, which whoever had the lock before must not have removed."""
     try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+        return lock(descriptor) and os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except FileNotFoundError:
+        return False
+    except OSError:  # there are no locks in this place: the file is of no use
+        path.unlink(missing_ok=True)
         return False
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tt_cloud._cache_dir import cache_dir
-from tt_cloud._transfer.files import PRIVATE, locked
+from tt_cloud._transfer.files import PRIVATE, locked, unlock
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Journal:
 
     def _close(self) -> None:
         if self._descriptor is not None:
+            unlock(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
 

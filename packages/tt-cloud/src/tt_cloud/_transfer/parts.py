@@ -24,6 +24,7 @@ from tt_cloud._transfer.prepass import CHUNK, PartCrcs, changed
 from tt_cloud._transfer.sending import Sending, Task
 from tt_cloud._transfer.tally import Tally
 from tt_cloud.errors import (
+    AccessDenied,
     AlreadyExists,
     BucketNotFound,
     Changed,
@@ -137,7 +138,10 @@ class PartsUpload:
 
     def _check_condition(self) -> None:
         task = self._task
-        found = self._line.retrying.run(partial(self._line.remote.head, task.key), self._halt)
+        try:
+            found = self._line.retrying.run(partial(self._line.remote.head, task.key), self._halt)
+        except AccessDenied:  # who may only write learns it at the end
+            return
         hold(task.condition, None if found is None else found.etag, self._line.where(task.key))
 
     def _sending(self, noted: Notes, notes: UploadNotes) -> Sending:

@@ -58,7 +58,7 @@ class Retrying:
         endpoint = self.endpoint
         tries: _Tries | None = None
         while True:
-            began = endpoint.enter(halt, self.clock)
+            began = endpoint.enter(halt, self.clock, self.policy.deadline)
             before = self.clock.now() if tries is None else 0.0
             try:
                 result = attempt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tt_cloud._files import is_link, places, safe_target
+from tt_cloud._keys import TEMPORARY_PREFIX
+from tt_cloud._local import refuse_folder
 from tt_cloud._stored import Watch
+from tt_cloud._transfer.files import flush_directory
 from tt_cloud._trees._apart import address, below, refuse_nested
 from tt_cloud._trees._index import Index, index
 from tt_cloud._trees._known import Known, digest_of, digests_of
@@ -18,7 +22,7 @@ from tt_cloud._trees._manifest import Manifest, find_manifest, is_object, unfini
 from tt_cloud._trees._walk import Local
 from tt_cloud._trees._work import Outcome, heeding, run
 from tt_cloud.api import Cancel, ObjectInfo, ObjectStore, TransferReport
-from tt_cloud.errors import ChecksumMismatch, NotFound
+from tt_cloud.errors import ChecksumMismatch, NotFound, SourceChanged
 
 
 def download(
@@ -80,14 +84,17 @@ class _Fetched:
 
     def equal(self, stop: Cancel) -> bool:
         known = self._known()
-        return known is not None and known.equal(self._wanted.info, self._store, stop)
+        try:
+            return known is not None and known.equal(self._wanted.info, self._store, stop)
+        except SourceChanged:  # another call writes the same folder: what is there then, who knows
+            return False
 
     def move(self, watch: Watch) -> ObjectInfo:
         safe_target(self._place.folder, self._place.file)
-        file = self._place.file
-        info = self._store.get(self.key, file, progress=watch.progress, cancel=watch.cancel)
-        if self._wanted.sha256 is not None:
-            self._check(info, self._wanted.sha256, watch)
+        if self._wanted.sha256 is None:
+            info = self._get(self._place.file, watch)
+        else:
+            info = self._get_as(self._wanted.sha256, watch)
         known = self._known()
         if known is not None:
             known.remember_new(info)
@@ -101,9 +108,30 @@ class _Fetched:
                 return Known(Local(self._place.path, self._place.file, found), self._index)
         return None
 
-    def _check(self, info: ObjectInfo, wanted: str, watch: Watch) -> None:
-        """Keep the file only if it is what the manifest promised."""
-        file = self._place.file
+    def _get(self, file: Path, watch: Watch) -> ObjectInfo:
+        return self._store.get(self.key, file, progress=watch.progress, cancel=watch.cancel)
+
+    def _get_as(self, sha256: str, watch: Watch) -> ObjectInfo:
+        """Give the file its name only when it is what the manifest promised."""
+        target = self._place.file
+        # Another call goes on with what it finds under the same name.
+        draft = target.with_name(f"{TEMPORARY_PREFIX}{self._digits(sha256)}.set")
+        info = self._get(draft, watch)
+        self._check(info, draft, sha256, watch)
+        refuse_folder(target)
+        try:
+            draft.replace(target)
+        except FileNotFoundError:  # another call had the same draft, and was faster
+            if digest_of(target, "sha256", watch.cancel) != sha256:
+                raise
+        flush_directory(target.parent)
+        return info
+
+    def _digits(self, sha256: str) -> str:
+        """Another for each place and content."""
+        return hashlib.sha256(f"{self._place.path}\0{sha256}".encode()).hexdigest()[:16]
+
+    def _check(self, info: ObjectInfo, file: Path, wanted: str, watch: Watch) -> None:
         came = digests_of(info).get("sha256") or digest_of(file, "sha256", watch.cancel)
         if came != wanted:
             file.unlink()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tt_cloud._cache_dir import cache_dir
+from tt_cloud._transfer.files import is_own
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,10 @@ def _directory() -> Path:
 def _loaded(file: Path) -> dict[str, _Entry]:
     """What was kept; nothing where that cannot be read."""
     try:
-        found = json.loads(file.read_bytes())
+        with file.open("rb") as stream:
+            if not is_own(os.fstat(stream.fileno())):
+                return {}  # it would be somebody else who says what is equal
+            found = json.load(stream)
         if found["version"] != _VERSION:
             return {}
         return {
@@ -133,7 +137,7 @@ def _loaded(file: Path) -> dict[str, _Entry]:
 
 def _replace(file: Path, text: str) -> None:
     """Write the file in one step; who is interrupted leaves the one before."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as unfinished:

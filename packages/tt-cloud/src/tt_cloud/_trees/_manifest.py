@@ -22,7 +22,7 @@ FILES = "files"
 
 _FORMAT = "tt-cloud manifest"
 _VERSION = 1
-_DIGITS = 16  # enough to tell the versions of one path apart
+_DIGITS = 32  # no two contents of one path meet, not even on purpose
 _OBJECT = re.compile(rf"{FILES}/[0-9a-f]{{{_DIGITS}}}/.+")
 _SHA256 = re.compile("[0-9a-f]{64}")
 

@@ -65,6 +65,7 @@ class _Mirror:
     def folder(self, folder: Path, symlinks: Symlinks) -> TransferReport:
         refuse_nested(folder, self._store, self._prefix)
         files = walk(folder, symlinks, self._cancel)
+        self._check(files, str(folder))
         paths = [local.path for local in files]
         with index(str(folder.resolve()), self._address(), paths) as known:
             return self._all([FileItem(local, known) for local in files])
@@ -72,14 +73,18 @@ class _Mirror:
     def store(self, source: ObjectStore) -> TransferReport:
         refuse_nested(source, self._store, self._prefix)
         found = listed(source, self._cancel)
-        if self._delete and not found:
-            msg = (
-                f"with delete=True the source must hold something: {source.url} does not, perhaps "
-                "its name is wrong; delete_tree() removes everything"
-            )
-            raise NotFound(msg)
+        self._check(found, source.url)
         with index(source.url, self._address(), [info.key for info in found]) as known:
             return self._all([ObjectItem(source, info, known) for info in found])
+
+    def _check(self, found: Sequence[object], source: str) -> None:
+        """Refuse to empty the place: a wrong name, or a disk that is not mounted, has nothing."""
+        if self._delete and not found:
+            msg = (
+                f"with delete=True the source must hold something: {source} does not, perhaps its "
+                "name is wrong; delete_tree() removes everything"
+            )
+            raise NotFound(msg)
 
     def _address(self) -> str:
         return address(self._store, self._prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import filterfalse
 
 from tt_cloud._stored import Watch
 from tt_cloud._trees._delete import remove
@@ -56,13 +57,19 @@ class Moves:
         else:
             self._run(tasks, manifests)
         if not self._outcome.failures:
-            remove(self._store, stale, self._outcome, self._watch, dry_run=self._dry_run)
+            self._remove(stale)
         self._run(tasks, blocked)
         return self._outcome.finished()
 
     def _run(self, tasks: Mapping[str, Transfer], keys: Collection[str]) -> None:
         some = [tasks[key] for key in sorted(keys)]
         run(some, self._outcome, self._store, self._watch, dry_run=self._dry_run)
+
+    def _remove(self, stale: Sequence[str]) -> None:
+        """Manifests first: no reader shall find half a set."""
+        for some in (filter(is_manifest, stale), filterfalse(is_manifest, stale)):
+            if not self._outcome.failures:
+                remove(self._store, list(some), self._outcome, self._watch, dry_run=self._dry_run)
 
     def _withhold(self, manifests: Collection[str]) -> None:
         for key in manifests:

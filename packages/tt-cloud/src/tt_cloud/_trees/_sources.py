@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from tt_cloud._attributes import portable
 from tt_cloud._stored import Watch
 from tt_cloud._trees._index import Index, Stamp
 from tt_cloud._trees._known import Known, agree, digests_of
@@ -94,10 +95,9 @@ class ObjectItem:
                 goal.key,
                 file,
                 sha256=came.sha256,
-                metadata=came.metadata or None,
-                content_type=came.content_type,
                 progress=watch.progress,
                 cancel=watch.cancel,
+                **portable(came),
             )
         self._remember(came, stored)
         return stored

@@ -22,6 +22,7 @@ NOTES = ".tt-cloud"
 """The folder beside the data for what is known of them: records, locks and unfinished downloads."""
 
 _VERSION = 1
+_LONGEST = 200  # of the 255 bytes of a file's name, with room for an ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Entry:
     """
 
     def __init__(self, root: Path, name: str) -> None:
-        notes = root / NOTES / quote(name, safe=" ")
+        notes = root / NOTES / _note(name)
         self.folder = root / name
         self.unfinished = notes.with_name(f"{notes.name}.part")
         self._record = notes.with_name(f"{notes.name}.json")
@@ -142,6 +143,14 @@ class Entry:
         with staged(self._record.parent) as draft:
             draft.file.write(json.dumps(asdict(record)).encode())
             draft.publish(self._record)
+
+
+def _note(name: str) -> str:
+    """One part that stands for a name of several, short enough to be that of a file."""
+    quoted = quote(name, safe=" ")
+    if len(quoted) <= _LONGEST:
+        return quoted
+    return f"{quoted[: _LONGEST - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def _remove(path: Path) -> None:

@@ -22,6 +22,7 @@ from tt_cloud.errors import Changed, Unavailable
 _log = logging.getLogger(__name__)
 _TRIES = 3  # a dataset that is another one each time is being written, not read
 _DIGITS = 16
+_LABEL = 200  # bytes of the 255 that a file's name may have
 
 
 def fetch_dataset(
@@ -100,7 +101,8 @@ class _Latest:
     def install(self, source: Source) -> Path:
         """Have this version there, and remember that it is the latest."""
         digest = digest_of(source, self._plan)
-        entry = Entry(self._root, f"{source.last_part}-{digest[:_DIGITS]}")
+        label = source.last_part.encode()[:_LABEL].decode(errors="ignore")
+        entry = Entry(self._root, f"{label}-{digest[:_DIGITS]}")
         install(source, entry, self._plan)
         path = entry.folder / (file_name(source, self._plan) or "")
         self._remember(path.relative_to(self._root).as_posix())

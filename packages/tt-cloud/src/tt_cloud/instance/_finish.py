@@ -12,6 +12,7 @@ from tt_cloud.errors import Cancelled, CloudError, InstanceError
 from tt_cloud.instance.api import Action, Instance
 
 _log = logging.getLogger(__name__)
+_LOST = {"stop": ("memory://",), "terminate": ("memory://", "file://")}
 
 
 class Verifying(Protocol):
@@ -49,10 +50,12 @@ def finish(
 
     Args:
         instance: Which, as `current_instance` gives it.
-        after: Committed sets that must be whole: pairs of a store and a prefix.
+        after: Committed sets that must be whole: pairs of a store and a prefix. Those in memory
+            are refused, and before ``"terminate"`` those in folders, too.
         action: ``"stop"`` or ``"terminate"``.
         delay: Seconds to wait, in which ``cancel`` or Ctrl-C keep it running.
-        unverified: End it although ``after`` is empty: what it holds may be lost.
+        unverified: End it although ``after`` is empty, or names what may be lost with it (a folder
+            may be a network's).
         read_back: Verify by fetching everything; see `tt_cloud.api.TreeStore.verify`.
         dry_run: Only verify, and log what would be done.
         cancel: Keeps it running when it is set in time.
@@ -98,9 +101,22 @@ def _check(
             "[(store, prefix)], or unverified=True if nothing on it matters"
         )
         raise InstanceError(msg)
+    if not unverified:
+        _refuse_own(after, action)
     if instance is None and not dry_run:
         msg = "this process must run on the instance: it runs on none that is known; end it by hand"
         raise InstanceError(msg)
+
+
+def _refuse_own(after: Sequence[Commit], action: str) -> None:
+    """Refuse sets that end with the instance, however whole they are."""
+    for store, prefix in after:
+        if store.url.startswith(_LOST[action]):
+            msg = (
+                f"what matters lies elsewhere before an instance is ended: {store.url}/{prefix} is "
+                f"lost by {action!r}; commit it to a bucket, or give unverified=True if it is not"
+            )
+            raise InstanceError(msg)
 
 
 def _verify(after: Sequence[Commit], *, read_back: bool) -> tuple[TransferReport, ...]:
