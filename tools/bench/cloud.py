@@ -19,6 +19,7 @@ disk, which others do not: with --folder on a disk its wall seconds hold that to
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="of the big file, in MiB")
     parser.add_argument("--folder", type=Path, help="where files are, on both sides")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the server with it
     if options.task == "import":
         imports.compare(options.rounds)
         return

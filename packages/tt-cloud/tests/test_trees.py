@@ -33,6 +33,7 @@ from tt_cloud import (
     UnsafeKey,
     open_store,
 )
+from tt_cloud._files import Folding
 from tt_cloud._memory import MemoryStore
 from tt_cloud._stored import Stored, Watch
 from tt_cloud._trees import _index, _known
@@ -1045,3 +1046,15 @@ def test_an_index_of_another_user_is_not_believed(
     monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
     assert store.upload_tree(folder).skipped == ("a",)
     assert len(read) == 1
+
+
+def test_a_sync_into_a_folder_finds_names_that_are_one_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tt_cloud._files.folding_of", lambda folder: Folding(case=True))
+    source = open_store(f"memory://{uuid4()}")
+    for key in ("Model.bin", "model.bin"):
+        source.put(key, key.encode())
+    with pytest.raises(UnsafeKey, match="are one here"):
+        open_store(tmp_path / "target").sync(source)
+    assert not (tmp_path / "target").exists()

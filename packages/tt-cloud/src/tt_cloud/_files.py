@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tt_cloud._keys import TEMPORARY_PREFIX, check_key
-from tt_cloud.errors import UnsafeKey
+from tt_cloud.errors import InvalidURL, UnsafeKey
 
 MAX_NAME_BYTES = 255  # of one file name, on every file system in use
 
@@ -32,6 +32,23 @@ class Folding(NamedTuple):
         spelt = unicodedata.normalize("NFD", name) if self.form else name
         folded = spelt.casefold() if self.case else spelt
         return unicodedata.normalize("NFC", folded) if self.form else folded
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder or file that a ``file://`` address names; ``None`` for other kinds of addresses.
+
+    Raises:
+        InvalidURL: When it names another machine.
+    """
+    if not url.startswith("file://"):
+        return None
+    path = url.removeprefix("file://").removeprefix("localhost")
+    if not path.startswith("/"):
+        msg = f"a file address names no other host: got {url!r}; write file:///folder"
+        raise InvalidURL(msg)
+    from urllib.request import url2pathname  # loads ssl: 20 ms
+
+    return Path(url2pathname(path))
 
 
 def places(keys: Sequence[str], folder: Path) -> dict[str, Path]:

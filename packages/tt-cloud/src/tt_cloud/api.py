@@ -28,10 +28,12 @@ Source: TypeAlias = "Path | bytes | BinaryIO | Iterable[bytes]"
 
 Progress: TypeAlias = Callable[[str, int, int], object]
 """Called as ``progress(key, moved, size)``: bytes since the last call (negative where some are sent
-again) and the object's size. Comes from several threads at once."""
+again) and the object's size. Comes from several threads at once, in the middle of requests: it must
+not call the store."""
 
 Cancel: TypeAlias = threading.Event
-"""Set it from another thread to stop a call within a second; the call raises `Cancelled`."""
+"""Set it from another thread to stop a call within a second; the call raises `Cancelled`. A small
+object whose only request is under way may be stored all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +394,7 @@ class TreeStore(ObjectStore, Protocol):
         """Remove what commits and uploads left behind that were never finished.
 
         These are objects of a committed set's place that its manifest does not name, and the
-        unfinished multipart uploads below the prefix, as far as they are older than given.
+        unfinished multipart uploads below the prefix, as far as they are older than given: which
+        should be longer than any commit takes.
         """
         ...

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tt_cloud.errors import InvalidURL
+from tt_cloud._files import folder_of
 
 STREAM = "-"
 
@@ -52,21 +52,11 @@ def place(text: str) -> Place:
     if not found or not re.fullmatch("[A-Za-z][A-Za-z0-9+.-]+", scheme):  # C:// is a drive
         return _of_path(text)
     if scheme == "file":
-        return _of_path(_file(text))
+        return _of_path(f"{folder_of(text)}{'/' * text.endswith('/')}")
     bucket, _, key = rest.rstrip("/").partition("/")
     address = f"{scheme}://{bucket}"
     full = f"{address}/{key}" if key else address
     return Place(full, scheme, address, key, None, text.endswith("/"))
-
-
-def _file(url: str) -> str:
-    path = url.removeprefix("file://").removeprefix("localhost")
-    if not path.startswith("/"):
-        msg = f"a file address names no other host: got {url!r}; write file:///folder"
-        raise InvalidURL(msg)
-    from urllib.request import url2pathname  # loads ssl: 20 ms
-
-    return url2pathname(path)
 
 
 def _of_path(name: str) -> Place:

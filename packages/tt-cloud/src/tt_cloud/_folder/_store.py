@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal, NoReturn, Self
 
 from tt_cloud._base import BaseStore
 from tt_cloud._content import Content, Sink, staged
-from tt_cloud._files import check_names
+from tt_cloud._files import check_names, folder_of
 from tt_cloud._folder import _beside
 from tt_cloud._folder._beside import NOTHING, Beside
 from tt_cloud._folder._clone import clone
@@ -30,14 +30,14 @@ from tt_cloud._keys import check_key
 from tt_cloud._local import CHUNK, Stream, current_only, expect, hold, landing, watched
 from tt_cloud._stored import Attributes, Condition, Stored, Watch
 from tt_cloud.api import Failure, TransferReport
-from tt_cloud.errors import Changed, CloudError, InvalidURL, NotFound, TransferFailed, Unsupported
+from tt_cloud.errors import Changed, CloudError, NotFound, TransferFailed, Unsupported
 
 
 class FolderStore(BaseStore):
     """Files below a root; symbolic links below it are no objects and are never followed."""
 
     def __init__(self, url: str) -> None:
-        self._root = _local_path(url).expanduser().absolute()
+        self._root = (folder_of(url) or Path(url)).expanduser().absolute()
         self._parts: tuple[str, ...] = ()  # of a prefix: there, too, links are not followed
         super().__init__(self._root.as_uri())
 
@@ -243,15 +243,3 @@ def _pair(directory: Directory, name: str) -> tuple[BufferedReader, os.stat_resu
             if beside is not None or (now and _beside.identity(now) == _beside.identity(info)):
                 stack.pop_all()
                 return file, info, beside or NOTHING
-
-
-def _local_path(url: str) -> Path:
-    if "://" not in url:
-        return Path(url)
-    path = url.removeprefix("file://").removeprefix("localhost")
-    if not path.startswith("/"):
-        msg = f"a file address names no other host: got {url!r}; write file:///folder"
-        raise InvalidURL(msg)
-    from urllib.request import url2pathname  # loads ssl: 20 ms
-
-    return Path(url2pathname(path))

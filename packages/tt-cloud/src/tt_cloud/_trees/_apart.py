@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tt_cloud._files import folder_of
 from tt_cloud._keys import check_key
 from tt_cloud._trees._manifest import joined
 from tt_cloud.api import ObjectStore
@@ -40,9 +41,6 @@ def _parts(place: Path | ObjectStore, prefix: str = "") -> tuple[str, ...]:
     """The way there, from the service down."""
     if isinstance(place, Path):
         return ("", "file:", *place.resolve().parts)
-    if place.url.startswith("file://"):
-        from urllib.request import url2pathname  # loads ssl: 20 ms
-
-        root = Path(url2pathname(place.url.removeprefix("file://")))
+    if (root := folder_of(place.url)) is not None:
         return _parts(root.joinpath(*prefix.split("/")))
     return (getattr(place, "service", ""), *address(place, prefix).split("/"))

@@ -7,6 +7,7 @@ from itertools import takewhile
 from os import PathLike
 from pathlib import Path
 
+from tt_cloud._files import folder_of, places
 from tt_cloud._keys import check_key
 from tt_cloud._stored import Watch
 from tt_cloud._trees._apart import address, below, refuse_nested
@@ -94,6 +95,8 @@ class _Mirror:
         keys = [self._start + item.path for item in items]
         for key in keys:
             check_key(key)
+        if (root := folder_of(self._store.url)) is not None:
+            places(keys, root)
         there = self._there(keys)
         goals = [Goal(self._store, key, there.get(key)) for key in keys]
         stale = sorted(there.keys() - set(keys)) if self._delete else []
