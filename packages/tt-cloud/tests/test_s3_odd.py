@@ -215,6 +215,23 @@ def test_a_server_that_ignores_checksums_gets_digests_of_parts() -> None:
     assert [part.crc32 for part in parts] == [None, None]
 
 
+def test_a_part_that_nobody_verified_is_sent_again() -> None:
+    echoing = iter([CRC_TEXT, None, None])
+
+    def script(*_: object) -> bytes:
+        echoed = next(echoing)
+        return answer(ETag='"etag"', **({"x_amz_checksum_crc32": echoed} if echoed else {}))
+
+    with Scripted(script) as server:
+        remote = opened(server)
+        remote.send(UPLOAD, 1, DATA, CRC)
+        with pytest.raises(ChecksumMismatch, match="without a CRC"):
+            remote.send(UPLOAD, 2, DATA, CRC)
+        remote.send(UPLOAD, 2, DATA, CRC)
+    digests = [asked.headers["x-amz-content-sha256"] for asked in server.asked]
+    assert digests == [DIGEST, "UNSIGNED-PAYLOAD", DIGEST]
+
+
 def test_a_server_that_computes_another_checksum_has_other_bytes() -> None:
     with Scripted(part_server(echo=True)) as server, pytest.raises(ChecksumMismatch, match="key"):
         opened(server).send(UPLOAD, 1, DATA, CRC + 1)

@@ -743,3 +743,13 @@ def test_who_may_only_write_learns_at_the_end_that_a_key_is_taken(
     service.named["head"] = [Fault("before", lambda: AccessDenied("no"))]
     with pytest.raises(AlreadyExists):
         store.put("key", LARGE, if_absent=True)
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=len)
+def test_who_may_only_write_is_told_that_a_key_is_taken(
+    store: BucketStore, service: Service, data: bytes
+) -> None:
+    store.put("key", b"another's")
+    service.named["head"] = [Fault("before", lambda: AccessDenied("no"))] * 3
+    with pytest.raises(AlreadyExists):
+        store.put("key", data, if_absent=True)

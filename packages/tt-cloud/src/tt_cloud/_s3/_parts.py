@@ -50,6 +50,9 @@ def send(bucket: Bucket, key: str, upload: str, number: int, data: memoryview, c
     way.learnt.crc = computed is not None
     if computed not in (None, crc32):
         raise _other(bucket, key)
+    if trusted and computed is None:
+        msg = f"{bucket.where(key)} arrived without a CRC from a server that computed some before"
+        raise ChecksumMismatch(f"{msg}; send it again, which signs it")
     return Part(number, len(data), etag, computed)
 
 
