@@ -248,15 +248,12 @@ class Staged:
         self._path = path
         self.file: BinaryIO = os.fdopen(os.open(path, NEW, 0o666), "w+b")
 
-    def publish(self, target: Path, *, if_absent: bool = False) -> None:
+    def publish(self, target: Path) -> None:
         """Flush to disk and give the file its name in one step."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()  # Windows renames closed files only
-        if if_absent:
-            os.link(self._path, target)  # unlike a rename, fails when the name is taken
-        else:
-            self._path.replace(target)
+        self._path.replace(target)
         flush_directory(target.parent)
 
 

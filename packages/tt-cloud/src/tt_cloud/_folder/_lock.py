@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from tt_cloud._folder._directory import Directory
 from tt_cloud._keys import TEMPORARY_PREFIX
+from tt_cloud._transfer.files import unlock
 from tt_cloud.errors import Unsupported
 
 LOCK = f"{TEMPORARY_PREFIX}lock"
@@ -39,6 +40,7 @@ def locked(directory: Directory, *, needed: bool) -> Iterator[None]:
     finally:
         with suppress(OSError):  # the folder may be gone, and Windows keeps open files
             directory.unlink(LOCK)
+        unlock(descriptor)
         os.close(descriptor)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tt_cloud._content import staged
+from tt_cloud._transfer.files import store_file
 from tt_cloud.api import Cancel
 from tt_cloud.datasets._lock import locked
 from tt_cloud.errors import UnsafeArchive
@@ -140,9 +140,7 @@ class Entry:
         made.rename(self.folder)
 
     def _write(self, record: Record) -> None:
-        with staged(self._record.parent) as draft:
-            draft.file.write(json.dumps(asdict(record)).encode())
-            draft.publish(self._record)
+        store_file(self._record, json.dumps(asdict(record)).encode())
 
 
 def _note(name: str) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from tt_cloud._cache_dir import cache_dir as users_cache_dir
-from tt_cloud._content import staged
 from tt_cloud._stored import Watch
+from tt_cloud._transfer.files import store_file
 from tt_cloud.api import Cancel, Progress, TreeStore
 from tt_cloud.datasets._entry import NOTES, Entry
 from tt_cloud.datasets._install import Plan, digest_of, file_name, install
@@ -139,6 +139,4 @@ class _Latest:
     def _remember(self, text: str) -> None:
         if self._note.exists() and self._note.read_text("utf-8") == text:
             return
-        with staged(self._note.parent) as draft:
-            draft.file.write(text.encode())
-            draft.publish(self._note)
+        store_file(self._note, text.encode())

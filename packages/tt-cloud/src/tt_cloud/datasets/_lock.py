@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tt_cloud._transfer.files import lock, unlock
 from tt_cloud.api import Cancel
 from tt_cloud.errors import Cancelled
 
 _log = logging.getLogger(__name__)
 _PAUSE = 0.1  # seconds between looks at a lock that another holds
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _try(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
@@ -39,25 +26,16 @@ def locked(path: Path, cancel: Cancel | None = None) -> Iterator[None]:
         _acquire(descriptor, path, cancel or threading.Event())
         yield
     finally:
+        unlock(descriptor)
         os.close(descriptor)
 
 
 def _acquire(descriptor: int, path: Path, cancel: Cancel) -> None:
     told = False
-    while not _acquired(descriptor):
+    while not lock(descriptor):
         if not told:
             _log.info("another process has %s: waiting for it", path)
             told = True
         if cancel.wait(_PAUSE):
             msg = f"a call waits for {path} until its cancel event is set: it is; nothing was done"
             raise Cancelled(msg)
-
-
-def _acquired(descriptor: int) -> bool:
-    try:
-        _try(descriptor)
-    except OSError as error:
-        if error.errno in _HELD:
-            return False
-        raise
-    return True
