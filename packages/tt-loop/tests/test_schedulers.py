@@ -289,6 +289,7 @@ def test_what_is_no_plain_value_stays_as_the_scheduler_was_made() -> None:
 
 def test_another_schedulers_state_is_refused() -> None:
     _, saved = broken_after(1, StepLRScheduler(2))
+    del saved["kinds"]  # as in the states of earlier versions
     loop = job()
     loop.load_state_dict(saved)
     saved["callbacks"]["GeneralLRSchedulerCallback.0"] = saved["callbacks"]["StepLRScheduler.0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -45,6 +46,8 @@ from tt_loop.seeds import mixed_seed
 from tt_loop.training.fit import Fit
 from tt_loop.training.history import TrainingHistory
 from tt_loop.training.interrupts import exception_for
+from tt_loop.training.lending import Lending
+from tt_loop.training.matching import check_all, check_schedulers
 from tt_loop.training.measured import Measured
 from tt_loop.training.multi_loss_optim import MultiOptimizer
 from tt_loop.training.nonfinite import NanPolicy, checked_policy
@@ -115,6 +118,9 @@ class TrainLoop(LoopEvaluation):
             accelerators end it two steps later, all at the same one.
         max_grad_norm: Gradients are clipped to this total norm; ``None`` leaves them.
         reported_metrics: What an epoch's line shows; ``None`` shows the losses.
+        exception_for_signal: Makes the exception with which a fit ends after a signal, of its
+            number.
+        lending: The saves that still read parameters and optimizer states.
         message_service: Messages from callback to callback.
         prediction_store: Predictions and losses that are known for the present weights.
     """
@@ -177,6 +183,8 @@ class TrainLoop(LoopEvaluation):
         self.max_grad_norm: float | None = None
         self.reported_metrics: Sequence[str] | None = None
         self.measured = Measured(recorder)
+        self.lending = Lending()
+        self.exception_for_signal: Callable[[int], BaseException] = exception_for
         self.callbacks_handler = CallbacksHandler(self)
         self.message_service = MessageService()
         self.prediction_store = ModelPredictionStore()
@@ -347,6 +355,10 @@ class TrainLoop(LoopEvaluation):
         if strategy.comm.world_size > 1 or self._is_elsewhere or self.gpu_mode not in ALONE:
             self.callbacks_handler.execute("on_multiprocess_start")
         self._check_loaders()
+        if not self.fit_is_open:  # a callback has loaded the state of a fit that had ended
+            self.settings.elapsed = 0.0
+            self._open_fit(self.settings)
+            self.fit_is_open = True
         loaded = self.pending
         position = loaded.get("inside")
         if position is not None:
@@ -394,10 +406,12 @@ class TrainLoop(LoopEvaluation):
         self.callbacks_handler.load_state_dict(self.pending.pop("callbacks"))
         if "interrupted_by" in state:
             self._still_open = True  # the next fit goes on from the step that it stopped at
-            raise exception_for(state["interrupted_by"])
+            raise self.exception_for_signal(state["interrupted_by"])
 
     def _prepare(self, strategy: Strategy) -> None:
         pending = self.pending
+        if "kinds" in pending:
+            check_schedulers(self, pending["kinds"])
         self._prepared = strategy.prepare(self.trainable, self.optimizers)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(strategy.device)
@@ -455,10 +469,18 @@ class TrainLoop(LoopEvaluation):
 
     def __getstate__(self) -> dict[str, Any]:
         here: dict[str, Any] = {"_strategy": None, "_prepared": None, "fit_under_way": None}
-        here.update(batch=None, _is_seeded=False, _newest_key=None)
+        here.update(batch=None, _is_seeded=False, _newest_key=None, lending=Lending())
         return {**self.__dict__, **here, "prediction_store": ModelPredictionStore()}
 
     # What callbacks ask
+
+    def interrupt(self, number: int = signal.SIGTERM) -> None:
+        """End the fit under way as a signal does: after the present step, in all processes.
+
+        It may be called from any thread, and in any of the processes.
+        """
+        if self.fit_under_way is not None:
+            self.fit_under_way.interrupts.ask(number)
 
     def skipped(self, optimizer_idx: int = 0) -> bool:
         """Whether the newest update left an optimizer's step out.
@@ -522,10 +544,19 @@ class TrainLoop(LoopEvaluation):
         """
         return capture(self)
 
+    def check_state_dict(self, state: Tree) -> None:
+        """Look whether a state fits the loop, its precision and the callbacks that it has by now.
+
+        Raises:
+            LoopStateError: With a table of all classes, names, shapes and types that differ.
+        """
+        check_all(self, state)
+
     def load_state_dict(self, state: Tree) -> None:
         """Go on from what `state_dict` gave: the next ``fit`` does what the saved one still had to.
 
         Raises:
-            LoopStateError: When the state is not that of such a loop.
+            LoopStateError: When the state is not that of such a loop: with a table of what differs,
+                and nothing is loaded. Schedulers are compared when the next ``fit`` begins.
         """
         restore(self, state)

@@ -312,6 +312,8 @@ class RunInfo:
     epoch: int
     world_size: int
     strategy: str
+    records: int | None = None
+    """How many of the records of that very step belong to it; ``None``: all."""
 
 
 @runtime_checkable

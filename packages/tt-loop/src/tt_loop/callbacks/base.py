@@ -9,7 +9,7 @@ from tt_loop.protocols import Tree
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop
 
-__all__ = ["AbstractCallback", "Callback"]
+__all__ = ["AbstractCallback", "Callback", "overrides"]
 
 
 class Callback:
@@ -23,7 +23,12 @@ class Callback:
 
     Attributes:
         train_loop_obj: The loop, from registration on.
+        may_change_weights: Its hooks may change parameters or optimizer states, so that a
+            checkpoint is waited for before they are called. A class that only looks says
+            ``False``: training then goes on while its state is still being copied.
     """
+
+    may_change_weights = True
 
     def __init__(
         self,
@@ -89,6 +94,16 @@ class Callback:
     def on_train_end(self) -> None:
         """After the last epoch, when the model is trained."""
 
+    def on_pause(self) -> None:
+        """Between two steps, in all processes alike, after a fit of several was asked for it."""
+
+    def on_interrupt(self, number: int) -> None:
+        """Between two steps, in all processes alike: a signal asked to end, and the fit ends now.
+
+        The state can be taken here. Where a callback has this hook, a fit on one process finishes
+        its step after a signal, too, instead of breaking off inside it.
+        """
+
     def on_exception(self, exception: BaseException) -> None:
         """When training ends by an exception or Ctrl-C, which goes on afterwards."""
 
@@ -101,6 +116,12 @@ class Callback:
 
     def load_state_dict(self, state: Tree) -> None:
         """Restore what `state_dict` gave."""
+
+
+def overrides(callback: Callback, name: str) -> bool:
+    """Whether a callback has a hook of its own."""
+    method = getattr(callback, name)
+    return getattr(method, "__func__", method) is not getattr(Callback, name)
 
 
 AbstractCallback = Callback

@@ -29,6 +29,8 @@ class EarlyStopping(Callback):
         'max'
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         monitor: str = "val_loss",

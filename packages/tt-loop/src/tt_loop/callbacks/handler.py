@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tt_loop.callbacks.base import Callback
+from tt_loop.callbacks.base import Callback, overrides
 from tt_loop.errors import LoopTypeError
 from tt_loop.protocols import Tree
 
@@ -39,17 +39,20 @@ class CallbacksHandler:
 
     def hooks(self, name: str) -> list[Hook]:
         """The bound methods of those callbacks that override a hook and run in this process."""
-        loop, default = self.train_loop_obj, getattr(Callback, name)
+        rank = self.train_loop_obj.rank
         return [
             method if callback.device_idx_execution is None else _Alone(method, callback)
             for callback in self.callbacks
-            if callback.device_idx_execution in (None, loop.rank)
-            and getattr(method := getattr(callback, name), "__func__", method) is not default
+            if callback.device_idx_execution in (None, rank) and overrides(callback, name)
+            for method in [getattr(callback, name)]
         ]
 
     def execute(self, name: str, *args: Any) -> None:
         """Call a hook that is not in the step; an error tells whose hook it came from."""
+        lending = self.train_loop_obj.lending
         for hook in self.hooks(name):
+            if lending.waits and getattr(_owner(hook), "may_change_weights", True):
+                lending.end()
             try:
                 hook(*args)
             except BaseException as error:
@@ -59,6 +62,7 @@ class CallbacksHandler:
 
     def execute_on_exception(self, exception: BaseException) -> None:
         """Call every ``on_exception``; one that fails neither stops the others nor hides why."""
+        self.train_loop_obj.lending.end()
         for hook in self.hooks("on_exception"):
             try:
                 hook(exception)

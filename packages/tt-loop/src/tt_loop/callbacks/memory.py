@@ -40,6 +40,8 @@ class MemoryMonitor(Callback):
         >>> names = [name for name in loop.train_history if name.startswith("memory")]
     """
 
+    may_change_weights = False
+
     def __init__(self) -> None:
         super().__init__("Memory monitor", execution_order=-1)  # before reports read the values
 

@@ -86,6 +86,8 @@ class ModelPerformanceEvaluation(Callback):
         eval_frequency: Evaluate every so many epochs; by default each.
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         result_package: Metric | ResultPackage,
@@ -152,6 +154,8 @@ class ModelPerformancePrintReport(Callback):
         strict_metric_reporting: Raise when a metric is not measured in an epoch.
         list_tracked_metrics: Log the names of all metrics that there are.
     """
+
+    may_change_weights = False
 
     def __init__(
         self,

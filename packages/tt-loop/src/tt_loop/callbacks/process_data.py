@@ -22,6 +22,8 @@ class DistributedSamplerSetEpoch(Callback):
         test_sampler: Of the test set, or ``None``.
     """
 
+    may_change_weights = False
+
     def __init__(
         self, train_sampler: Any, validation_sampler: Any = None, test_sampler: Any = None
     ) -> None:

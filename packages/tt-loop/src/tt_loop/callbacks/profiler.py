@@ -64,6 +64,8 @@ class Profiler(Callback):
         ['trace-rank0-step4.json']
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         wait: int = 1,

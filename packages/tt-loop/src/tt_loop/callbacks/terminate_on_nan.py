@@ -41,6 +41,8 @@ class TerminateOnNaN(Callback):
         'val_loss'
     """
 
+    may_change_weights = False
+
     def __init__(self, monitor: str = "loss", *, every: int = 1) -> None:
         super().__init__("Terminate on NaN", execution_order=98)
         if every < 1:

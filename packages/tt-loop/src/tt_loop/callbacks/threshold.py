@@ -28,6 +28,8 @@ class ThresholdEarlyStopping(Callback):
         'min'
     """
 
+    may_change_weights = False
+
     def __init__(
         self, monitor: str, threshold: float, patience: int = 0, *, mode: Mode | None = None
     ) -> None:

@@ -81,6 +81,8 @@ class ThroughputMonitor(Callback):
         (12, 24)
     """
 
+    may_change_weights = False
+
     def __init__(self, every: int = 100, *, tokens: Callable[[Any], int] | None = None) -> None:
         super().__init__("Throughput monitor", execution_order=-1)  # before reports read the rates
         if every < 0:

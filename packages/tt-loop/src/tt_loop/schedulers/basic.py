@@ -76,6 +76,8 @@ class GeneralLRSchedulerCallback(AbstractScheduler, Callback):
         >>> scheduler = GeneralLRSchedulerCallback(two_stages)
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         scheduler_class: Callable[..., LRScheduler],

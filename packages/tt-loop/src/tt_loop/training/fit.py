@@ -24,7 +24,7 @@ from tt_loop.model import bound_loss
 from tt_loop.protocols import RunInfo, Strategy, Tree
 from tt_loop.rng import preserved_host_rng
 from tt_loop.training.flags import LateFlags
-from tt_loop.training.interrupts import Interrupts, exception_for, signal_in
+from tt_loop.training.interrupts import PAUSE, Interrupts, signal_in
 from tt_loop.training.length import FitLength
 from tt_loop.training.losses import EpochLosses
 from tt_loop.training.nonfinite import NonFiniteGuard
@@ -48,6 +48,7 @@ class Fit:
 
     Attributes:
         has_begun: A batch has been asked for.
+        is_between_steps: The loader failed, so that the state is that after the last step.
         interrupted_by: The signal that all processes stopped for, at the same step.
     """
 
@@ -60,13 +61,15 @@ class Fit:
         self.data = TrainingData(loop, strategy.comm, strategy.device, inside=inside)
         loop.shared = self.data.shared()
         self.length = FitLength(loop, self.data)
-        self.interrupts = Interrupts(active=strategy.comm.world_size > 1)
+        heard = strategy.comm.world_size > 1 or loop.callbacks_handler.hooks("on_interrupt")
+        self.interrupts = Interrupts(active=bool(heard))
+        self._pause = 0.0  # a wish that is still to be sent
         self.updates = Updates(loop, strategy, self.data.batches.nominal_weight, self._wish)
         guarded = loop.nan_policy is not None
         self.losses = EpochLosses(loop, strategy.device, skip_bad=guarded)
         self.guard = NonFiniteGuard(loop, loop.model, loop.nan_policy) if loop.nan_policy else None
         self._stops = LateFlags()
-        self.has_begun = False
+        self.has_begun = self.is_between_steps = False
         self.interrupted_by: int | None = None
 
     def run(self) -> None:
@@ -91,11 +94,14 @@ class Fit:
                 loop.callbacks_handler.execute_on_exception(error)
                 raise
             finally:
+                loop.lending.end()
                 loop.measured.close(status)
 
     def _run_info(self) -> RunInfo:
+        step = self.loop.total_iteration_idx + 1
         return RunInfo(
-            step=self.loop.total_iteration_idx + 1,
+            step=step,
+            records=self.loop.measured.records_of(step),
             epoch=self.loop.epochs_done,
             world_size=self.strategy.comm.world_size,
             strategy=type(self.strategy).__name__,
@@ -188,8 +194,14 @@ class Fit:
 
     def _read(self, start: int) -> Generator[Any]:
         """The epoch's batches from one on; none, if the state was saved after the last of all."""
-        if not (start and (self.loop.early_stop or self.length.has_all_iterations())):
+        if start and (self.loop.early_stop or self.length.has_all_iterations()):
+            return
+        try:
             yield from self.data.epoch(start)
+        except Exception:
+            self.is_between_steps = True
+            self._heed_alone()  # a signal may have ended the loader's workers, too
+            raise
 
     def _end_epoch(self) -> None:
         if self.updates.window:  # a loader without a length ended inside a window
@@ -207,6 +219,8 @@ class Fit:
         """Whether to end the epoch here; several processes do it at the same step or not at all."""
         wishes = self.updates.agreed_wishes
         if wishes is None:
+            if self.interrupts.wish:
+                self._heed_alone()
             return self.loop.early_stop
         if wishes.device.type == "cpu":
             return self._heed(float(wishes))
@@ -218,22 +232,41 @@ class Fit:
         if self.strategy.comm.world_size > 1:
             wishes = torch.tensor(self._wish(), dtype=torch.float64, device=self.strategy.device)
             self.loop.early_stop = self._heed(float(self.strategy.comm.all_reduce(wishes)))
+        self._heed_alone()
+
+    def ask_for_pause(self) -> None:
+        """Have all processes call ``on_pause`` at the same step; only the first one's wish counts.
+
+        On accelerators that is two steps later.
+        """
+        if self.strategy.comm.rank == 0:
+            self._pause = PAUSE
 
     def _wish(self) -> float:
-        """What this process adds to the sum that tells whether to stop."""
-        return self.interrupts.wish + self.loop.early_stop
+        """What this process adds to the sum that tells whether to stop; a pause is sent once."""
+        pause, self._pause = self._pause, 0.0
+        return self.interrupts.wish + self.loop.early_stop + pause
+
+    def _heed_alone(self) -> None:
+        """End one process's fit, if a signal has asked for it."""
+        if self.interrupts.wish and self.strategy.comm.world_size == 1:
+            self._heed(self.interrupts.wish)
 
     def _heed(self, wishes: float) -> bool:
-        """Whether to stop.
+        """Do what all processes have agreed on, between two steps; tells whether to stop.
 
         Raises:
             KeyboardInterrupt: When a process was interrupted.
             SystemExit: When a process was asked to end.
         """
-        self.interrupted_by = signal_in(wishes)
-        if self.interrupted_by is not None:
-            raise exception_for(self.interrupted_by)
-        return wishes > 0
+        number = signal_in(wishes)
+        if number is not None:
+            self.loop.callbacks_handler.execute("on_interrupt", number)
+            self.interrupted_by = number
+            raise self.loop.exception_for_signal(number)
+        if wishes % 1:
+            self.loop.callbacks_handler.execute("on_pause")
+        return wishes >= 1
 
     def _resolve_hooks(self) -> None:
         """Look up the hooks of the step once: bound methods of those that override them.

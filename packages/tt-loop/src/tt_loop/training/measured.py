@@ -30,6 +30,7 @@ class Measured:
         self.recorder = recorder
         self.epoch_values: dict[str, float] = {}
         self._new: dict[str, float] = {}
+        self._newest_record = (0, 0)  # a step, and how many records there are of it
         self._recording: Recorder | None = None  # between `open` and `close`, in one process
 
     def begin_epoch(self) -> None:
@@ -61,8 +62,25 @@ class Measured:
     def record(self, step: int, epoch: int) -> None:
         """Give the recorder what it has not had yet."""
         new, self._new = self._new, {}
-        if new and self._recording is not None:
-            self._recording.scalars(step, new, epoch=epoch)
+        if new:
+            newest, count = self._newest_record
+            self._newest_record = step, 1 + count * (step == newest)
+            if self._recording is not None:
+                self._recording.scalars(step, new, epoch=epoch)
+
+    def position(self) -> list[int]:
+        """The newest record's step and how many there are of that step, for a saved state."""
+        return list(self._newest_record)
+
+    def go_to(self, position: Sequence[int]) -> None:
+        """Have recorded so much."""
+        step, count = position
+        self._newest_record = step, count
+
+    def records_of(self, step: int) -> int:
+        """How many records of a step there are, if it is the newest."""
+        newest, count = self._newest_record
+        return count if newest == step else 0
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Tell the recorder that something happened."""

@@ -147,6 +147,7 @@ class NonFiniteGuard:
             msg = f"{text[0].upper()}{text[1:]}, after {self._rollbacks} rollbacks in a row."
             raise NonFiniteError(msg)
         self._rollbacks += 1
+        self.loop.lending.end()
         self._snapshot.restore()
         self._snapshot_due = self.loop.updates_done + _SNAPSHOT_EVERY
         self._flags.clear()  # of steps that are undone

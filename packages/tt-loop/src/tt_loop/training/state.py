@@ -18,6 +18,7 @@ from tt_loop.errors import LoopStateError
 from tt_loop.protocols import Tree
 from tt_loop.rng import rng_state
 from tt_loop.training.gradients import parameters_of
+from tt_loop.training.matching import check_matches, kinds_of, renamed
 
 if TYPE_CHECKING:
     from tt_loop.loop import TrainLoop
@@ -26,7 +27,7 @@ __all__ = ["capture", "parameter_names", "restore"]
 
 _PARTS = {"model", "optimizers", "precision", "loop", "fit", "seed", "rng", "callbacks", "history"}
 _COUNTERS = ("epochs_done", "total_iteration_idx", "epoch", "iteration", "updates_done")
-_LATER = ("precision", "rng", "callbacks", "inside", "loader")  # needs a prepared fit
+_LATER = ("precision", "rng", "callbacks", "inside", "loader", "kinds")  # needs a prepared fit
 
 
 def capture(loop: TrainLoop) -> Tree:
@@ -43,7 +44,8 @@ def capture(loop: TrainLoop) -> Tree:
         )
         raise LoopStateError(msg)
     strategy, _ = loop.ready()
-    loop.measured.record(loop.total_iteration_idx + 1, loop.epoch)
+    if not loop.inside_epoch:  # else it is part of the state, and recorded when it always is
+        loop.measured.record(loop.total_iteration_idx + 1, loop.epoch)
     fit = loop.fit_under_way if loop.inside_epoch else None
     own = {
         "rng": rng_state(strategy.device),
@@ -54,6 +56,7 @@ def capture(loop: TrainLoop) -> Tree:
     inside = fit.position_of_all([rank["inside"] or {} for rank in ranks]) if fit else None
     state = {
         **strategy.state_dict(loop.model, loop.optimizers),
+        "kinds": kinds_of(loop),
         "loop": {name: getattr(loop, name) for name in _COUNTERS},
         "fit": {
             **loop.fit_began,
@@ -69,6 +72,7 @@ def capture(loop: TrainLoop) -> Tree:
         "rng": [rank["rng"] for rank in ranks],
         "callbacks": loop.callbacks_handler.state_dict(),
         "history": loop.train_history.state_dict(),
+        "recorded": loop.measured.position(),
     }
     return {**state, **loop.pending}  # what was loaded and waits for the next fit
 
@@ -77,16 +81,18 @@ def restore(loop: TrainLoop, state: Tree) -> None:
     """Load what can be loaded now and leave the rest to the next fit.
 
     Raises:
-        LoopStateError: When the state is not that of such a loop.
+        LoopStateError: When the state is not that of such a loop; nothing is loaded then.
     """
     missing = sorted(_PARTS - set(state))
     if missing:
         msg = f"A loop's state must come from TrainLoop.state_dict; this one lacks {missing}."
         raise LoopStateError(msg)
     strategy, _ = loop.ready()
+    loop.lending.end()
+    state = renamed(loop, state)
+    check_matches(loop, state)
     parts = {"model": state["model"]}
     if loop.optimizers:
-        _check_number(loop, state)
         parts["optimizers"] = state["optimizers"]
     strategy.load_state_dict(loop.model, loop.optimizers, parts)
     if state.get("criterion") is not None:
@@ -101,6 +107,7 @@ def restore(loop: TrainLoop, state: Tree) -> None:
     loop.seed = state["seed"]
     loop.inside_epoch = loop.inside_step = False
     loop.train_history.load_state_dict(state["history"])
+    loop.measured.go_to(state.get("recorded", (0, 0)))
     loop.shared = state.get("shared")
     loop.pending = {name: state[name] for name in _LATER if state.get(name) is not None}
 
@@ -116,13 +123,6 @@ def _position(loop: TrainLoop) -> Tree | None:
     if loop.inside_epoch or loop.pending or loop.total_iteration_idx < 0:
         return None
     return position_of(loop.train_loader)
-
-
-def _check_number(loop: TrainLoop, state: Tree) -> None:
-    saved, own = len(state["optimizers"]), len(loop.optimizers)
-    if saved != own:
-        msg = f"The saved run had {saved} optimizers, this one has {own}: make the same ones."
-        raise LoopStateError(msg)
 
 
 def parameter_names(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[int, str]:

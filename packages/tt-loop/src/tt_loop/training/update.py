@@ -61,6 +61,7 @@ class Updates:
         self._several = isinstance(loop.optimizer, MultiOptimizer)
         self.defers = self._several and self.together
         self._parameters = [parameters_of(optimizer) for optimizer in self.optimizers]
+        self._lending = loop.lending
         self._stopped: Tensor | None = None  # NaN once a step was left out for good, else 1
         self.resolve_hooks()
 
@@ -118,6 +119,8 @@ class Updates:
 
     def step(self) -> list[StepReport | None]:
         """Step with every optimizer that has gradients; tells what each did."""
+        if self._lending.waits:
+            self._lending.end()
         if self._several:
             scales = self._scales()
             reports = [self._step_one(number, scales) for number in range(len(self.optimizers))]
