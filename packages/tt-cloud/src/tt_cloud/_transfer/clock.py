@@ -9,6 +9,7 @@ from tt_cloud.api import Cancel
 from tt_cloud.errors import Cancelled
 
 SLICE = 0.2  # seconds after which a wait looks whether it should stop
+_chance = random.Random()  # the global one belongs to the caller, who may have seeded it
 
 
 class Clock:
@@ -24,7 +25,7 @@ class Clock:
 
     def random(self) -> float:
         """Anything from 0 up to 1."""
-        return random.random()
+        return _chance.random()
 
 
 class Stopped(Exception):  # noqa: N818 - no error: a thread ends because another one failed

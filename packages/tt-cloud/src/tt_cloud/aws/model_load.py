@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from tt_cloud._aitoolbox.local import local_part
 from tt_cloud.api import TreeStore
 from tt_cloud.aws.data_access import BaseDataLoader
 from tt_cloud.aws.ports import LocalModelLoader, LocalPyTorchModelLoader
+from tt_cloud.errors import NotFound
 
 __all__ = ["BaseModelLoader", "PyTorchS3ModelLoader"]
 
@@ -26,7 +28,7 @@ class BaseModelLoader(BaseDataLoader):
         store: A store to use instead of the bucket.
 
     Attributes:
-        file_ending: Of the names of models.
+        file_ending: Of the names of models, where the local loader has no ``file_endings``.
     """
 
     file_ending: ClassVar[str] = ".pth"
@@ -68,15 +70,20 @@ class BaseModelLoader(BaseDataLoader):
             NotFound: When there is no such model in the bucket.
         """
         names = (project_name, experiment_name, experiment_timestamp, model_save_dir)
-        file = self._file_name(experiment_name, experiment_timestamp, epoch_num)
-        place = experiment_key("", *names, file)
-        key = experiment_key(self.cloud_dir_prefix, *names, file)
-        self.load_file(key, self.local_model_result_folder_path / place)
+        number = "" if epoch_num is None else f"_E{epoch_num}"
+        stem = f"model_{experiment_name}_{experiment_timestamp}{number}"
+        *others, last = getattr(self.local_model_loader, "file_endings", (self.file_ending,))
+        for ending in others:
+            with suppress(NotFound):
+                self._fetch(*names, f"{stem}{ending}")
+                break
+        else:
+            self._fetch(*names, f"{stem}{last}")
         return self.local_model_loader.load_model(*names, epoch_num, **kwargs)
 
-    def _file_name(self, experiment_name: str, timestamp: str, epoch: int | None) -> str:
-        number = "" if epoch is None else f"_E{epoch}"
-        return f"model_{experiment_name}_{timestamp}{number}{self.file_ending}"
+    def _fetch(self, *parts: str) -> None:
+        key = experiment_key(self.cloud_dir_prefix, *parts)
+        self.load_file(key, self.local_model_result_folder_path / experiment_key("", *parts))
 
 
 class PyTorchS3ModelLoader(BaseModelLoader):
