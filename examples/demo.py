@@ -113,7 +113,7 @@ def main() -> None:
         ModelTrainHistoryPlot(),
         EarlyStopping("val_loss", patience=4),
     ]
-    launch = {"num_gpus": processes} if options.gpu_mode == "ddp" else {}
+    launch: dict[str, Any] = {"num_gpus": processes} if options.gpu_mode == "ddp" else {}
     train_loop.fit(num_epochs=options.epochs, callbacks=callbacks, **launch)
 
     experiment = train_loop.experiment

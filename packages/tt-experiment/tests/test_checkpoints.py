@@ -1,19 +1,22 @@
+import contextlib
 import errno
+import hashlib
 import json
 import logging
 import math
 import os
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
 from tt_experiment import _durable
-from tt_experiment._checkpoint_files import FORMAT
+from tt_experiment._entries import FORMAT
 from tt_experiment._manifest import Manifest
-from tt_experiment.checkpoints import BestPolicy, CheckpointFolder
+from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, Retention
 from tt_experiment.errors import (
     CheckpointError,
     CorruptCheckpoint,
@@ -138,7 +141,7 @@ def test_none_whole_is_an_error_and_none_at_all_is_none(tmp_path):
 
 def test_a_step_directory_without_manifest_is_not_deleted(tmp_path):
     (tmp_path / "step-0000000007").mkdir()
-    store = CheckpointFolder(tmp_path, keep_last=1)
+    store = CheckpointFolder(tmp_path, retention=Retention(last=1))
     with pytest.raises(NoValidCheckpoint):
         store.latest()
     with pytest.raises(NoValidCheckpoint):
@@ -188,14 +191,14 @@ def test_a_manifest_of_absurd_size_is_not_read(tmp_path):
 
 
 def test_keep_last(tmp_path):
-    store = CheckpointFolder(tmp_path, keep_last=2)
+    store = CheckpointFolder(tmp_path, retention=Retention(last=2))
     for step in (10, 20, 30, 40):
         save(store, step)
     assert names(tmp_path) == ["step-0000000030", "step-0000000040"]
 
 
 def test_keep_last_goes_by_when_it_was_saved_not_by_step(tmp_path):
-    store = CheckpointFolder(tmp_path, keep_last=2)
+    store = CheckpointFolder(tmp_path, retention=Retention(last=2))
     for step in (90, 100, 50, 60):  # trained on from 40, after 100
         save(store, step)
     assert names(tmp_path) == ["step-0000000050", "step-0000000060"]
@@ -203,7 +206,7 @@ def test_keep_last_goes_by_when_it_was_saved_not_by_step(tmp_path):
 
 def test_keep_best_pairs_each_checkpoint_with_its_own_score(tmp_path):
     policy = BestPolicy("loss", "min", count=2)
-    store = CheckpointFolder(tmp_path, keep_last=1, keep_best=policy)
+    store = CheckpointFolder(tmp_path, retention=Retention(last=1, best=policy))
     losses = [0.9, 0.2, 0.5, math.nan, 0.3, 0.2, 0.8]
     for step, loss in enumerate(losses):
         save(store, step, loss=loss)
@@ -214,14 +217,14 @@ def test_keep_best_pairs_each_checkpoint_with_its_own_score(tmp_path):
 
 
 def test_keep_best_alone_also_keeps_the_newest(tmp_path):
-    store = CheckpointFolder(tmp_path, keep_best=BestPolicy("acc", "max"))
+    store = CheckpointFolder(tmp_path, retention=BestPolicy("acc", "max"))
     for step, acc in enumerate([0.1, 0.9, 0.5, 0.4]):
         save(store, step, acc=acc)
     assert names(tmp_path) == ["step-0000000001", "step-0000000003"]
 
 
 def test_no_score_no_best(tmp_path):
-    store = CheckpointFolder(tmp_path, keep_best=BestPolicy("acc", "max"))
+    store = CheckpointFolder(tmp_path, retention=BestPolicy("acc", "max"))
     save(store, 1, loss=1.0)
     assert not (tmp_path / "BEST").exists()
 
@@ -253,12 +256,6 @@ def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_wrong_arguments(tmp_path):
-    with pytest.raises(ValueError, match="keep_last"):
-        CheckpointFolder(tmp_path, keep_last=0)
-    with pytest.raises(ValueError, match="'min' or 'max'"):
-        BestPolicy("loss", "lowest")
-    with pytest.raises(ValueError, match="count=0"):
-        BestPolicy("loss", "min", 0)
     store, other = CheckpointFolder(tmp_path / "a"), CheckpointFolder(tmp_path / "b")
     with pytest.raises(CheckpointError, match="its own checkpoints"):
         store.load(save(other, 1))
@@ -292,12 +289,14 @@ def test_a_full_disk_at_any_moment_costs_at_most_this_save(tmp_path, monkeypatch
     outcomes = set()
     for at in range(1, 200):
         path = tmp_path / str(at)
-        store = CheckpointFolder(path, keep_last=1)
+        store = CheckpointFolder(path, retention=Retention(last=1))
         monkeypatch.setattr(_durable, "os", FailingOs(0))
         save(store, 1, loss=1.0)
         failing = FailingOs(at)
         monkeypatch.setattr(_durable, "os", failing)
         ticket = store.save(tree(2), step=2, scores={"loss": 0.5})
+        with contextlib.suppress(CheckpointError):
+            ticket.wait_committed()
         monkeypatch.setattr(_durable, "os", FailingOs(0))
         outcomes.add(check_after_failure(store, ticket))
         shutil.rmtree(path)
@@ -361,3 +360,214 @@ def test_a_damaged_one_is_told_through_logging(tmp_path, caplog):
         store.latest()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "sha256" in caplog.text
+
+
+def test_what_is_known_of_each_checkpoint(tmp_path):
+    store = CheckpointFolder(tmp_path)
+    save(store, 10, loss=0.5)
+    store.save(tree(20), step=20, scores={"loss": math.nan}, facts={"epoch": 2}).wait_committed()
+    newest, older = store.entries()
+    assert (newest.step, newest.serial, newest.epoch, newest.finite) == (20, 2, 2, True)
+    assert math.isnan(newest.scores["loss"])
+    assert (older.step, older.serial, older.epoch, older.scores) == (10, 1, None, {"loss": 0.5})
+    assert older.ref == store.best("loss", "min")
+    assert older.name == older.path.name == "step-0000000010"
+    files = [path for path in older.path.iterdir() if path.name != "MANIFEST.json"]
+    assert older.bytes == sum(path.stat().st_size for path in files)
+    assert abs((datetime.now(UTC) - older.created).total_seconds()) < 3600
+    assert older.pinned is None
+
+
+def test_damaged_ones_are_told_apart(tmp_path):
+    store = CheckpointFolder(tmp_path)
+    whole, broken = save(store, 1), save(store, 2)
+    damage_truncate(Path(broken.location), "MANIFEST.json")
+    assert [info.ref for info in store.entries()] == [whole]
+    (problem,) = store.damaged()
+    assert "step-0000000002" in str(problem)
+    damage_flip(Path(whole.location), "extra.safetensors")
+    assert [info.ref for info in store.entries()] == [whole]  # its files are not looked at
+    with pytest.raises(CorruptCheckpoint, match=r"extra\.safetensors"):
+        store.verify(whole)
+    store.verify(save(store, 3))
+
+
+def test_a_new_one_is_newer_than_damaged_ones_whose_number_nobody_knows(tmp_path):
+    store = CheckpointFolder(tmp_path)
+    save(store, 1)
+    path = Path(save(store, 2).location, "MANIFEST.json")
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    newest = save(store, 3)
+    path.write_bytes(whole)  # the disk has come back
+    assert store.latest() == newest
+
+
+def test_a_pinned_one_outlives_every_rule(tmp_path):
+    store = CheckpointFolder(tmp_path, retention=Retention(last=1))
+    ref = save(store, 1)
+    assert store.pin(ref, "the paper's").pinned == "the paper's"
+    save(store, 2)
+    store.pin(2)
+    save(store, 3)
+    assert [(info.step, info.pinned) for info in store.entries()] == [
+        (3, None),
+        (2, ""),
+        (1, "the paper's"),
+    ]
+    assert [info.step for info in CheckpointFolder(tmp_path).pinned()] == [2, 1]
+    store.unpin(ref)
+    store.unpin(ref)
+    save(store, 4)
+    assert [info.step for info in store.entries()] == [4, 2]
+
+
+def test_a_pinned_one_is_not_superseded(tmp_path):
+    store = CheckpointFolder(tmp_path)
+    store.pin(save(store, 1))
+    again = save(store, 1)
+    assert [info.pinned for info in store.entries()] == [None, ""]
+    assert store.latest() == again
+    assert store.pin(1, "now this one").ref == again  # of one step, the newest
+
+
+def test_pinning_what_is_not_there(tmp_path):
+    store, other = CheckpointFolder(tmp_path / "a"), CheckpointFolder(tmp_path / "b")
+    for which, message in ((7, "no such one"), (save(other, 1), "its own")):
+        with pytest.raises(CheckpointError, match=message):
+            store.pin(which)
+        with pytest.raises(CheckpointError, match=message):
+            store.unpin(which)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"pinned": [1]}', b'{"pinned": {"a": 1}}']
+)
+def test_while_nobody_knows_what_is_pinned_nothing_is_deleted(tmp_path, caplog, content):
+    store = CheckpointFolder(tmp_path, retention=Retention(last=1))
+    store.pin(save(store, 1))
+    (tmp_path / "PINNED.json").write_bytes(content)
+    save(store, 2)
+    assert names(tmp_path) == ["step-0000000001", "step-0000000002"]
+    assert "must say what is pinned" in caplog.text
+    with pytest.raises(CheckpointError, match="must say what is pinned"):
+        store.entries()
+
+
+def test_hints_for_each_metric(tmp_path):
+    policies = [BestPolicy("loss", "min"), BestPolicy("acc", "max")]
+    store = CheckpointFolder(tmp_path, retention=Retention(last=1, best=policies))
+    for step, (loss, acc) in enumerate([(0.1, 0.1), (0.9, 0.9), (0.5, 0.5)]):
+        save(store, step, loss=loss, acc=acc)
+    assert (tmp_path / "BEST").read_text() == "step-0000000000\nstep-0000000001\n"
+    assert (tmp_path / "LATEST").read_text() == "step-0000000002\n"
+    assert len(names(tmp_path)) == 3
+
+
+def test_a_metric_that_never_comes_deletes_nothing_and_is_told_once(tmp_path, caplog):
+    rule = Retention(last=1, best=BestPolicy("val_acc", "max"))
+    store = CheckpointFolder(tmp_path, retention=rule)
+    for step in range(6):
+        save(store, step, loss=1.0)
+    assert len(names(tmp_path)) == 6
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "no checkpoint has 'val_acc'" in told
+    assert "3 with 0.0 MB" in told
+    assert "['loss']" in told
+    save(store, 6, val_acc=0.5)
+    assert names(tmp_path) == ["step-0000000006"]
+
+
+def test_what_is_to_be_uploaded_is_not_deleted_yet(tmp_path):
+    pending = {"step-0000000001"}
+    store = CheckpointFolder(
+        tmp_path, retention=Retention(last=1), is_pending=lambda path: path.name in pending
+    )
+    for step in (1, 2, 3):
+        save(store, step)
+    assert names(tmp_path) == ["step-0000000001", "step-0000000003"]
+    pending.clear()
+    save(store, 4)
+    assert names(tmp_path) == ["step-0000000004"]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "finite"),
+    [
+        (math.nan, torch.float32, False),
+        (-math.inf, torch.float64, False),
+        (math.inf, torch.float16, False),
+        (math.nan, torch.bfloat16, False),
+        (3e38, torch.float32, True),  # of which the sum is none
+        (60_000, torch.float16, True),
+        (3e38, torch.bfloat16, True),
+        (7, torch.int64, True),
+    ],
+)
+def test_a_model_that_is_not_finite_is_marked_and_replaces_none_that_is(
+    tmp_path, value, dtype, finite
+):
+    store = CheckpointFolder(tmp_path, retention=Retention(last=1))
+    save(store, 1)
+    weights = torch.ones(3, 1000, dtype=dtype)
+    weights[1:, 500] = value
+    store.save({"model": {"w": weights, "b": torch.ones(2)}}, step=2, scores={}).wait_committed()
+    assert [info.finite for info in store.entries()] == ([True] if finite else [False, True])
+    assert store.latest().step == 2
+
+
+def signed(directory, **changes):
+    """Write a manifest anew, as another version would have."""
+    path = directory / "MANIFEST.json"
+    document = json.loads(path.read_text())
+    del document["self_sha256"]
+    document = {k: v for k, v in {**document, **changes}.items() if v is not None}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    document["self_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(document))
+
+
+def test_a_manifest_with_less_and_with_more_is_read(tmp_path):
+    store = CheckpointFolder(tmp_path)
+    ref = save(store, 1)
+    signed(Path(ref.location), facts=None, finite=None, scores=None, nonfinite=None, torch=None)
+    (info,) = store.entries()
+    assert (info.facts, info.finite, info.scores) == ({}, True, {})
+    signed(Path(ref.location), scores={"loss": 0.5}, nonfinite={}, mood="good")
+    assert store.load(store.best("loss", "min"))["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": None},
+        {"serial": "x"},
+        {"created": 5},
+        {"scores": [1]},
+        {"format": None},
+        {"files": None},
+        {"files": {"a": 3}},
+        {"files": [1]},
+        {"files": {"a": {"bytes": 1}}},
+    ],
+    ids=str,
+)
+def test_a_signed_manifest_that_makes_no_sense_is_damaged(tmp_path, changes):
+    store = CheckpointFolder(tmp_path)
+    signed(Path(save(store, 1).location), **changes)
+    with pytest.raises(NoValidCheckpoint):
+        store.latest()
+    assert len(store.damaged()) == 1
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"tree": 1}', b'{"tree": {"other": 1}}'])
+def test_a_signed_structure_that_makes_no_sense_is_damaged(tmp_path, content):
+    store = CheckpointFolder(tmp_path)
+    ref = save(store, 1)
+    directory = Path(ref.location)
+    (directory / "state.json").write_bytes(content)
+    files = json.loads((directory / "MANIFEST.json").read_text())["files"]
+    digest = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    signed(directory, files={**files, "state.json": digest})
+    with pytest.raises(CorruptCheckpoint, match="how a state is put together"):
+        store.load(ref)

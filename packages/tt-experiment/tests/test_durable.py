@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 
 import pytest
 
@@ -8,6 +9,7 @@ from tt_experiment._durable import (
     Digest,
     LineFile,
     digest_file,
+    free_space,
     make_directory,
     remove_file,
     replace_file,
@@ -40,6 +42,16 @@ def test_a_short_write_is_continued(tmp_path, monkeypatch):
     digest = write_file(tmp_path / "file", [b"0123456789"])
     assert (tmp_path / "file").read_bytes() == b"0123456789"
     assert digest.bytes == 10
+
+
+def test_a_disk_that_takes_nothing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(_durable, "os", FakeOs(write=lambda *_: 0))
+    with pytest.raises(OSError, match="took nothing"):
+        write_file(tmp_path / "file", [b"0123456789"])
+
+
+def test_free_space_is_that_of_the_nearest_folder(tmp_path):
+    assert abs(free_space(tmp_path / "a" / "b") - shutil.disk_usage(tmp_path).free) < 1 << 30
 
 
 def test_data_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
@@ -85,7 +97,7 @@ def test_making_and_removing_twice(tmp_path):
 
 
 def test_a_line_file_closes_twice_and_goes_on(tmp_path):
-    for line in ("one", "two"):
+    for line in (b"one\n", b"two\n"):
         file = LineFile(tmp_path / "lines")
         file.append(line)
         file.close()

@@ -8,8 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tt_experiment import _provenance
-from tt_experiment.errors import CorruptCheckpoint, ExperimentNameError, RunFolderError
+from tt_experiment.errors import (
+    CorruptCheckpoint,
+    ExperimentNameError,
+    ExperimentSetupError,
+    RunFolderError,
+)
 from tt_experiment.folder import ExperimentFolder
+from tt_experiment.provenance import Provenance
 
 STAMP = "2026-01-31_23-59-58"
 TOKEN = "ghp_" + "a1B2" * 9
@@ -67,13 +73,24 @@ def test_fifty_starts_in_one_second_are_fifty_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("project", "experiment", "stamp"),
-    [("..", "e", STAMP), ("p", "../e", STAMP), ("p", "e", "yesterday"), ("p", "e", "../x")],
+    ("project", "experiment"),
+    [("..", "e"), ("p", "../e"), ("/abs", "a\n\x1b[31m"), ("🚀", "x" * 300)],
 )
-def test_names_cannot_leave_the_root(tmp_path, project, experiment, stamp):
+def test_odd_names_are_kept_as_they_are_and_stay_below_the_root(tmp_path, project, experiment):
+    run = ExperimentFolder.create(tmp_path / "root", project, experiment, timestamp=STAMP)
+    run.write_start({})
+    assert (run.run()["project"], run.run()["experiment"]) == (project, experiment)
+    assert run.path.parent.parent == tmp_path / "root"
+    assert run.path.resolve().is_relative_to((tmp_path / "root").resolve())
+
+
+@pytest.mark.parametrize(
+    ("project", "experiment", "stamp"), [("", "e", STAMP), ("p", " ", STAMP), ("p", "e", "../x")]
+)
+def test_what_is_no_name_is_refused(tmp_path, project, experiment, stamp):
     with pytest.raises(ExperimentNameError):
         ExperimentFolder.create(tmp_path / "root", project, experiment, timestamp=stamp)
-    assert not (tmp_path / "root").exists() or not list((tmp_path / "root").rglob("e*"))
+    assert not (tmp_path / "root").exists()
 
 
 def test_a_failing_disk_is_not_taken_for_a_taken_name(tmp_path):
@@ -87,7 +104,7 @@ def test_what_is_written_at_the_start(run, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_SECRET_THING", "hunter2")
     script = tmp_path / "train.py"
     script.write_bytes(b"print('hi')\r\n# \xff")
-    run.write_start({"lr": 0.1, "api_key": "hunter2"}, script, parent="abc")
+    run.write_start({"lr": 0.1, "api_key": "hunter2"}, Provenance(script=script), parent="abc")
     facts = run.run()
     assert facts["format"] == "tt-run/1"
     assert (facts["project"], facts["experiment"], facts["parent"]) == ("project", "my_exp", "abc")
@@ -119,14 +136,20 @@ def test_two_runs_have_two_ids(tmp_path):
 def test_a_script_with_a_secret_is_copied_without_it(run, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(f"KEY = '{TOKEN}'\n")
-    run.write_start({}, script)
+    run.write_start({}, Provenance(script=script))
     assert (run.path / "train.py").read_text() == "KEY = '<redacted>'\n"
 
 
-def test_a_script_that_is_no_file_is_told(run, tmp_path, caplog):
-    run.write_start({}, tmp_path / "<stdin>")
-    assert "script is not kept" in caplog.text
+def test_a_script_must_be_a_file(run, tmp_path):
+    with pytest.raises(ExperimentSetupError, match="must be a file"):
+        run.write_start({}, Provenance(script=tmp_path / "none.py"))
+
+
+def test_a_program_that_is_no_file_is_not_kept(run, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/nowhere/<stdin>", raising=False)
+    run.write_start({})
     assert run.run_file.exists()
+    assert not list(run.path.glob("*.py"))
 
 
 def test_attempts_and_status(run):
@@ -139,10 +162,29 @@ def test_attempts_and_status(run):
     assert run.run()["status"] == "running"
     first, second = run.run()["attempts"]
     assert (first["number"], first["from_step"], first["status"]) == (1, 0, "interrupted")
+    assert first["pid"] == os.getpid()
     assert (second["number"], second["from_step"]) == (2, 40)
     assert "ended" not in second
     run.finish("completed")
     assert run.run()["attempts"][1]["status"] == "completed"
+
+
+def test_an_attempt_without_a_farewell_has_died(run):
+    run.write_start({})
+    run.begin_attempt(1, 0)
+    run.begin_attempt(2, 40)
+    first, second = run.run()["attempts"]
+    assert first["status"] == "died"
+    assert "status" not in second
+
+
+def test_a_start_that_failed_says_why(run):
+    run.write_start({})
+    run.abandon("UploadError: https://me:hunter2@example.com is down")
+    assert run.run()["status"] == "failed"
+    assert run.run()["reason"] == "UploadError: https://me:<redacted>@example.com is down".replace(
+        "me:<redacted>", "<redacted>"
+    )
 
 
 def test_a_folder_that_is_no_run(tmp_path, run):
@@ -194,7 +236,7 @@ def test_git_facts_and_diff(run, tmp_path):
     (repository / ".env").write_text("PASSWORD=hunter2\n")
     (repository / "server.pem").write_text("hunter2\n")
     (repository / "new.py").write_text("")
-    run.write_start({}, repository / "train.py")
+    run.write_start({}, Provenance(script=repository / "train.py"))
     facts = load(run.git_file)
     assert len(facts["commit"]) == 40
     assert facts["branch"] == "main"
@@ -212,7 +254,7 @@ def test_a_clean_repository_has_no_diff(run, tmp_path):
     script.write_text("")
     git(tmp_path, "add", "train.py")
     git(tmp_path, "commit", "-q", "-m", "first")
-    run.write_start({}, script)
+    run.write_start({}, Provenance(script=script))
     assert load(run.git_file)["changed_files"] == 0
     assert not (run.path / "git.diff").exists()
 
@@ -221,7 +263,7 @@ def test_without_git_nothing_is_said(run, tmp_path, monkeypatch):
     monkeypatch.setattr(_provenance.shutil, "which", lambda _: None)
     script = tmp_path / "train.py"
     script.write_text("")
-    run.write_start({}, script)
+    run.write_start({}, Provenance(script=script))
     assert not run.git_file.exists()
 
 
@@ -249,7 +291,8 @@ def source_tree(root):
         "venv/lib.py": "x",
         "runs/exp/run.json": "{}",
         "runs/exp/train.py": "x",
-        "big.bin": "x" * 1_000_001,
+        "big.py": "x" * 1_000_001,
+        "weights.bin": "x",
     }
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -264,7 +307,7 @@ def test_the_source_zip_holds_sources_and_says_what_it_leaves_out(run, tmp_path)
     second = tmp_path / "other" / "code"
     second.mkdir(parents=True)
     (second / "b.py").write_text("b")
-    run.write_start({}, source_dirs=[first, second])
+    run.write_start({}, Provenance(source_dirs=[first, second]))
     with zipfile.ZipFile(run.path / "source_code.zip") as archive:
         names = set(archive.namelist())
         manifest = json.loads(archive.read("source_manifest.json"))
@@ -274,12 +317,32 @@ def test_the_source_zip_holds_sources_and_says_what_it_leaves_out(run, tmp_path)
     assert set(left) == {
         *(f"code/{n}" for n in (".env", ".env.local", "server.pem", "id_rsa", "my.key")),
         "code/pkg/leak.py",
-        "code/big.bin",
+        "code/big.py",
+        "code/weights.bin",
         "code/passwd",
     }
     assert "secret" in left["code/pkg/leak.py"]
-    assert "too many" in left["code/big.bin"]
-    assert "regular" in left["code/passwd"]
+    assert "too many" in left["code/big.py"]
+    assert "regular" in left["code/passwd"] or "kind" in left["code/passwd"]
+    assert "kind of source" in left["code/weights.bin"]
+
+
+def test_of_a_repository_the_tracked_sources_are_kept(run, tmp_path):
+    for name in ("pkg/train.py", "pkg/data.bin", "pkg/draft.py", "other.py", "pkg/.env"):
+        (tmp_path / "repo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repo" / name).write_text("a = 1\n")
+    git(tmp_path / "repo", "init", "-q")
+    git(tmp_path / "repo", "add", "-f", "pkg/train.py", "pkg/data.bin", "pkg/.env", "other.py")
+    (tmp_path / "repo/pkg/train.py").write_text("a = 2\n")
+    run.write_start({}, Provenance(source_dirs=[tmp_path / "repo/pkg"]))
+    with zipfile.ZipFile(run.path / "source_code.zip") as archive:
+        assert archive.read("pkg/train.py") == b"a = 2\n"
+        manifest = json.loads(archive.read("source_manifest.json"))
+    assert set(manifest["files"]) == {"pkg/train.py", "pkg/data.bin"}
+    assert manifest["left_out"] == {
+        "pkg/.env": "a name that private keys have",
+        "pkg/draft.py": "not tracked by git",
+    }
 
 
 def test_the_source_zip_is_bounded_and_survives_an_unreadable_file(run, tmp_path, monkeypatch):

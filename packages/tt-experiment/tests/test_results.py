@@ -1,15 +1,31 @@
 import json
 import math
 import os
+from collections import namedtuple
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tt_experiment import _durable
 from tt_experiment.errors import CorruptCheckpoint, FormatVersionError, ResultsError, StateTreeError
 from tt_experiment.folder import ExperimentFolder
-from tt_experiment.results import load_model, read_results, save_model, save_results
+from tt_experiment.results import (
+    load_model,
+    read_predictions,
+    read_results,
+    save_model,
+    save_results,
+)
+
+
+@dataclass
+class Sizes:
+    first: int
+    rest: tuple
 
 
 @pytest.fixture
@@ -64,11 +80,75 @@ def test_predictions_come_back_without_pickle(run):
         assert arrays["TEST/y_true"].tolist() == ["a", "b"]
 
 
-@pytest.mark.parametrize("values", [[[1], [1, 2]], [None, 1], [{"a": 1}], np.array([object()])])
-def test_predictions_that_need_pickle_are_refused(run, values):
-    with pytest.raises(ResultsError, match="y_predicted of 'VAL' must make an array"):
-        save_results(run, {}, {"VAL": ([1], values)})
-    assert not run.predictions_file.exists()
+def test_predictions_that_make_no_array_come_back_as_they_were(run):
+    predictions = {
+        "texts": (["a", "longer\0"], ["", "b"]),
+        "ragged": ([[1], [1, 2], []], [torch.tensor([0.5]), torch.tensor([1.5, 2.5])]),
+        "dicts": ([{"start": 1, "score": math.inf}, {}], [None, (1, "x")]),
+        "a/b.json/y_true": ([1, 2], [[1], [2, 3]]),
+    }
+    save_results(run, {}, predictions)
+    found = read_predictions(run)
+    assert list(found) == list(predictions)
+    assert found["texts"] == predictions["texts"]
+    assert found["ragged"][0] == predictions["ragged"][0]
+    tensors = zip(found["ragged"][1], predictions["ragged"][1], strict=True)
+    assert all(torch.equal(one, other) for one, other in tensors)
+    assert found["dicts"] == predictions["dicts"]
+    assert found["a/b.json/y_true"][1] == [[1], [2, 3]]
+
+
+def test_numpy_texts_in_lists_and_object_arrays_are_kept(run):
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [[1], [2, 3]]
+    save_results(run, {}, {"VAL": (list(np.array(["a", "bc"])), ragged)})
+    assert read_predictions(run) == {"VAL": (["a", "bc"], [[1], [2, 3]])}
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text()) | st.lists(st.lists(st.integers())) | st.lists(values))
+def test_any_list_of_plain_values_is_exact(tmp_path_factory, samples):
+    run = ExperimentFolder.create(tmp_path_factory.mktemp("run"), "p", "e")
+    save_results(run, {}, {"VAL": ([0], samples)})
+    found = read_predictions(run)["VAL"][1]
+    assert (found.tolist() if isinstance(found, np.ndarray) else found) == samples
+
+
+@pytest.mark.parametrize("samples", [np.array([object()]), [object(), 1], [{1, 2}]])
+def test_predictions_that_need_pickle_are_refused(run, samples):
+    with pytest.raises(ResultsError, match="VAL/y_predicted cannot be kept, because objects"):
+        save_results(run, {"VAL": {}}, {"VAL": ([1], samples)})
+    assert not run.results_file.exists()
+
+
+def test_damaged_predictions_are_an_error(run):
+    save_results(run, {}, {"VAL": ([1], ["a"])})
+    content = run.predictions_file.read_bytes()
+    for damaged in (content[:-30], b"nothing", b""):
+        run.predictions_file.write_bytes(damaged)
+        with pytest.raises(ResultsError, match="as they were written"):
+            read_predictions(run)
+
+
+def test_data_classes_in_results_keep_their_fields(run):
+    interval = namedtuple("Interval", "value low high")(0.5, 0.4, math.nan)
+    save_results(
+        run, {"VAL": {"acc": interval, "sizes": Sizes(1, (2, 3))}}, about={"loss": [math.inf]}
+    )
+    document = json.loads(run.results_file.read_text())
+    assert document["results"]["VAL"] == {
+        "acc": {"value": 0.5, "low": 0.4, "high": None},
+        "sizes": {"first": 1, "rest": [2, 3]},
+    }
+    assert document["loss"] == [None]
+    assert document["nonfinite"] == {"VAL/acc/high": "nan", "/loss/0": "inf"}
 
 
 def model():

@@ -3,7 +3,6 @@
 import json
 import logging
 import zipfile
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tt_experiment.api import (
     BestPolicy,
-    BlobInfo,
     CheckpointError,
     CheckpointFolder,
     Experiment,
@@ -22,7 +20,7 @@ from tt_experiment.api import (
     ModelCheckpoint,
     ModelTrainEndSave,
     ModelTrainHistoryPlot,
-    SaveTicket,
+    Provenance,
     StoreError,
     TrainLoopCheckpoint,
     TrainLoopCheckpointEndSave,
@@ -32,7 +30,11 @@ from tt_experiment.api import (
     open_store,
     read_metrics,
 )
+from tt_experiment.errors import UploadPending
+from tt_experiment.folder import run_files
+from tt_experiment.outbox import Patience
 from tt_experiment.recorder import read_events
+from tt_experiment.testing import MemoryBlobStore
 from tt_loop.api import Callback, Checkpoint, ModelPerformanceEvaluation, TrainLoop
 
 
@@ -52,30 +54,17 @@ class Share:
         return self.results
 
 
-class Memory:
+class Memory(MemoryBlobStore):
     """A store that can be told to fail."""
 
-    url = "memory://test"
-
     def __init__(self) -> None:
-        self.objects: dict[str, tuple[bytes, str]] = {}
-        self.failing = False
+        super().__init__()
+        self.failing: Exception | None = None
+        self.before = self.fail
 
-    def put(self, key, source, /, *, sha256=None, if_absent=False) -> BlobInfo:
-        if self.failing:
-            raise ConnectionError("no network")
-        if if_absent and key in self.objects:
-            raise FileExistsError(key)
-        self.objects[key] = (source if isinstance(source, bytes) else source.read_bytes(), sha256)
-        return self.head(key)
-
-    def head(self, key, /):
-        return SimpleNamespace(sha256=self.objects[key][1]) if key in self.objects else None
-
-    def get(self, key, target, /): ...
-    def list(self, prefix="", /): ...
-    def delete(self, key, /) -> None:
-        self.objects.pop(key, None)
+    def fail(self, method, key) -> None:
+        if self.failing is not None:
+            raise self.failing
 
 
 def parts():
@@ -189,7 +178,7 @@ def test_keeping_the_best_by_what_nobody_measures_is_an_error(tmp_path) -> None:
     assert loop.experiment.best("val_share", "max").step == 10
     loop = tracked(TrainLoopCheckpoint, tmp_path, rm_subopt_local_models=True)
     loop.fit(num_epochs=3)
-    assert loop.experiment.keep_best.metric == "loss"
+    assert loop.experiment.retention.metric == "loss"
 
 
 def test_the_store_gets_the_run(tmp_path, caplog) -> None:
@@ -197,38 +186,42 @@ def test_the_store_gets_the_run(tmp_path, caplog) -> None:
     loop = tracked(TrainLoopEndSave, tmp_path, val_result_package=Share(), store=store)
     loop.fit(num_epochs=1)
     folder = loop.experiment.folder.path
-    local = {p.relative_to(tmp_path).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert set(store.objects) == local
-    assert list(store.objects)[-1].endswith(f"{folder.name}/MANIFEST.json")
+    local = {path.relative_to(tmp_path).as_posix() for path in run_files(folder)}
+    assert {key for key in store.objects if "/.claims/" not in key} == local
+    assert store.stored[-1].endswith(f"{folder.name}/MANIFEST.json")
     assert not caplog.records
 
 
 def test_a_store_that_fails_later_costs_nothing_but_is_said(tmp_path, caplog) -> None:
     class LoseNetwork(Callback):
         def on_epoch_begin(self) -> None:
-            self.train_loop_obj.experiment.store.failing = True
+            experiment = self.train_loop_obj.experiment
+            experiment.store.failing = ConnectionError("no network")
+            experiment.outbox.patience = Patience(give_up=0.05)
 
     store = Memory()
     loop = tracked(TrainLoopCheckpoint, tmp_path, store=store)
-    with caplog.at_level(logging.WARNING), pytest.raises(UploadError, match="no network"):
+    with caplog.at_level(logging.WARNING), pytest.raises(UploadPending, match="no network") as end:
         loop.fit(num_epochs=1, callbacks=[LoseNetwork("lose network")])
+    assert end.value.code == 3
     loop.experiment.folder.verify()
     assert caplog.records
-    store.failing = False
+    store.failing = None
+    loop.experiment.outbox.patience = Patience()
     assert loop.experiment.upload() > 5
     assert loop.experiment.upload() == 0
 
 
 def test_a_store_that_cannot_be_written_to_is_said_before_training(tmp_path) -> None:
     store = Memory()
-    store.failing = True
+    store.failing = PermissionError("no right")
     loop = tracked(TrainLoopCheckpoint, tmp_path, store=store)
-    with pytest.raises(UploadError, match="no network"):
+    with pytest.raises(UploadError, match="no right"):
         loop.fit(num_epochs=1)
     assert loop.total_iteration_idx == -1
     (failed,) = (tmp_path / "project").iterdir()
     assert ExperimentFolder(failed).run()["status"] == "failed"
-    store.failing = False
+    store.failing = None
     loop.fit(num_epochs=1)  # tried anew, as a run of its own
     assert loop.experiment.folder.path != failed
     loop.experiment.folder.verify()
@@ -312,16 +305,25 @@ def test_one_package_may_serve_both_sets(tmp_path) -> None:
     assert kept["Share_VAL"] != kept["Share_TEST"]
 
 
+class Failed:
+    """The ticket of a save that failed."""
+
+    def wait_staged(self) -> None: ...
+
+    def wait_committed(self, timeout=None, /):
+        raise CheckpointError("no space")
+
+
 def test_a_checkpoint_that_failed_does_not_end_training(tmp_path, monkeypatch, caplog) -> None:
     loop = tracked(TrainLoopCheckpoint, tmp_path)
     save = CheckpointFolder.save
     steps = []
 
-    def sometimes(self, tree, /, *, step, scores):
+    def sometimes(self, tree, /, *, step, **options):
         steps.append(step)
         if step == 10:
-            return SaveTicket(CheckpointError("no space"))
-        return save(self, tree, step=step, scores=scores)
+            return Failed()
+        return save(self, tree, step=step, **options)
 
     monkeypatch.setattr(CheckpointFolder, "save", sometimes)
     with caplog.at_level(logging.ERROR):
@@ -363,16 +365,20 @@ def test_a_script_that_is_not_there_is_an_error(tmp_path, script) -> None:
 
 def test_source_dirs_take_files_and_must_exist(tmp_path) -> None:
     (tmp_path / "one.py").write_text("x = 1\n")
-    experiment = Experiment("p", "e", tmp_path / "runs", source_dirs=[tmp_path / "one.py"])
+    experiment = Experiment(
+        "p", "e", tmp_path / "runs", provenance=Provenance(source_dirs=[tmp_path / "one.py"])
+    )
     experiment.start()
     with zipfile.ZipFile(experiment.folder.path / "source_code.zip") as archive:
         assert "one.py/one.py" in archive.namelist()
     with pytest.raises(ExperimentSetupError, match="does not"):
-        Experiment("p", "e", tmp_path / "runs", source_dirs=[tmp_path / "two"]).start()
+        Experiment(
+            "p", "e", tmp_path / "runs", provenance=Provenance(source_dirs=[tmp_path / "two"])
+        ).start()
 
 
 def test_nothing_is_removed_while_nobody_knows_what_is_best(tmp_path) -> None:
-    store = CheckpointFolder(tmp_path, keep_best=BestPolicy("val_x", "max"))
+    store = CheckpointFolder(tmp_path, retention=BestPolicy("val_x", "max"))
     for step in (1, 2, 3):
         store.save({"model": {}}, step=step, scores={"loss": 1.0}).wait_committed()
     assert len(list(tmp_path.glob("step-*"))) == 3
@@ -415,18 +421,16 @@ def test_an_experiment_is_a_checkpoint_store_for_any_loop(tmp_path) -> None:
     assert not experiment.is_running()
 
 
-def test_predictions_that_make_no_array_are_left_out_with_a_warning(tmp_path, caplog) -> None:
-    class Ragged(Share):
+def test_predictions_that_only_pickle_keeps_are_left_out_with_a_warning(tmp_path, caplog) -> None:
+    class Objects(Share):
         def prepare_result_package(self, y_true, y_predicted, hyperparameters=None, **kwargs):
             self.results = {"n": len(y_true)}
 
     loop = tracked(
         TrainLoopEndSave,
         tmp_path,
-        val_result_package=Ragged(),
-        pred_transform_fn=lambda batches: [
-            batch[: i + 1].tolist() for i, batch in enumerate(batches)
-        ],
+        val_result_package=Objects(),
+        pred_transform_fn=lambda batches: [object() for _ in batches],
     )
     with caplog.at_level(logging.WARNING):
         loop.fit(num_epochs=1)
@@ -460,7 +464,8 @@ def test_recording_outside_of_a_fit_is_harmless(tmp_path) -> None:
         (TrainLoopCheckpointEndSave, {"val_result_package": 3}, "must be a ResultPackage, got int"),
         (TrainLoopCheckpoint, {"store": Memory(), "cloud_save_mode": "s3"}, "once"),
         (TrainLoopCheckpoint, {"cloud_save_mode": "ftp"}, "'google storage'; got 'ftp'"),
-        (TrainLoopCheckpoint, {"name": "a/b"}, "a/b"),
+        (TrainLoopCheckpoint, {"name": " "}, "must not be empty"),
+        (TrainLoopCheckpoint, {"iteration_save_freq": -1}, "a number of batches, or 0"),
         (TrainLoopCheckpoint, {"store": 3}, "a URL or a folder, got int"),
         (TrainLoopCheckpoint, {"recorder": Memory()}, "records into its run"),
     ],

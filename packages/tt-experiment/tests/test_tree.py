@@ -1,3 +1,4 @@
+import json
 import math
 import struct
 from collections import OrderedDict, defaultdict, namedtuple
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -199,3 +201,87 @@ def test_a_file_that_is_no_safetensors(tmp_path):
         read_tensors(tmp_path / "file")
     with pytest.raises(CorruptCheckpoint):
         read_tensors(tmp_path / "none")
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(state=st.dictionaries(st.text(min_size=1, max_size=5), tensors(), max_size=5))
+def test_files_are_those_of_the_safetensors_library(state, tmp_path):
+    state = {
+        name: tensor
+        for name, tensor in state.items()
+        if tensor.dtype in DTYPES and name != "__metadata__"
+    }
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.unlink(missing_ok=True)
+    write_file(ours, tensor_chunks(state))
+    safetensors.torch.save_file(state, theirs, metadata={"from": "elsewhere"})
+    for path in (ours, theirs):
+        for read in (read_tensors, safetensors.torch.load_file):
+            found = read(path)
+            assert identical(dict(sorted(found.items())), dict(sorted(state.items())))
+
+
+def test_tensors_that_were_read_share_no_memory(tmp_path):
+    path = tmp_path / "file"
+    digest = write_file(path, tensor_chunks({"a": torch.ones(5), "b": torch.zeros(5)}))
+    found = read_tensors(path, digest)
+    safetensors.torch.save_file(found, tmp_path / "again")  # which refuses such
+    found["a"].fill_(7)
+    assert found["b"].tolist() == [0] * 5
+
+
+def test_what_is_read_is_compared_with_what_was_written(tmp_path):
+    path = tmp_path / "file"
+    digest = write_file(path, tensor_chunks({"w": torch.ones(1000)}))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert read_tensors(path)["w"].shape == (1000,)  # nothing else tells
+    with pytest.raises(CorruptCheckpoint, match="not what was written"):
+        read_tensors(path, digest)
+
+
+def raw_file(header, data=bytes(8)):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+W = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 7,
+        b"\xff" * 8,
+        (1 << 40).to_bytes(8, "little") + b"{}",
+        raw_file(b"[]"),
+        raw_file(b"{"),
+        raw_file({"w": 3}),
+        raw_file({"w": {**W, "dtype": "F99"}}),
+        raw_file({"w": {**W, "shape": [3]}}),
+        raw_file({"w": {**W, "shape": [-2, -1]}}),
+        raw_file({"w": {**W, "shape": [1 << 62, 2]}}),
+        raw_file({"w": {**W, "shape": [2.0]}}),
+        raw_file({"w": {**W, "shape": 2}}),
+        raw_file({"w": {**W, "data_offsets": [0, 8, 8]}}),
+        raw_file({"w": {**W, "data_offsets": [-8, 0]}}),
+        raw_file({"w": {**W, "data_offsets": ["0", "8"]}}),
+        raw_file({"w": {**W, "data_offsets": [8, 16]}}, bytes(16)),
+        raw_file({"w": W}, bytes(9)),
+        raw_file({"w": W}, bytes(7)),
+        raw_file({"w": W, "v": W}),
+        raw_file({"w": W, "v": {**W, "data_offsets": [4, 12]}}, bytes(12)),
+        raw_file(b'{"w":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    ],
+)
+def test_a_header_from_strangers(tmp_path, content):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(CorruptCheckpoint, match="must be a safetensors file"):
+        read_tensors(path)
+    with pytest.raises((safetensors.SafetensorError, OSError)):
+        safetensors.torch.load_file(path)

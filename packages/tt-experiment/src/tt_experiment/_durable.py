@@ -15,7 +15,9 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -25,14 +27,19 @@ from typing import Any, NamedTuple
 __all__ = [
     "Digest",
     "LineFile",
+    "abandoned",
+    "adopt_file",
     "commit_directory",
     "digest_file",
+    "discard",
+    "free_space",
     "is_scratch",
     "make_directories",
     "make_directory",
     "remove_directory",
     "remove_file",
     "rename",
+    "replace_chunks",
     "replace_file",
     "scratch_path",
     "sweep_scratch",
@@ -42,8 +49,11 @@ __all__ = [
 _SCRATCH = re.compile(r"\.tmp-(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-")
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname()) or "host"
 _TOKEN = secrets.token_hex(4)  # tells this process from an earlier one that had the same number
+_left: set[Path] = set()  # what this process has given up; its disk may not have let it go
 _DAY = 24 * 60 * 60
 _CHUNK = 1 << 20
+_MAX_WHAT = 40  # characters of a name that a scratch name repeats: a file name has 255 bytes
+_MOST_WAITING = 1 << 20  # bytes of lines that a full disk has not taken
 _BINARY = getattr(os, "O_BINARY", 0)  # only Windows has, and needs, it
 
 
@@ -72,7 +82,10 @@ def write_file(path: Path, chunks: Iterable[Any]) -> Digest:
 def _write_all(fd: int, view: memoryview) -> int:
     written = 0
     while written < len(view):  # one write() takes at most 2 GiB, and less when a signal comes
-        written += os.write(fd, view[written:])
+        count = os.write(fd, view[written:])
+        if count == 0:  # it would be so for ever
+            raise OSError(errno.EIO, "the disk took nothing")
+        written += count
     return written
 
 
@@ -88,15 +101,37 @@ def digest_file(path: Path) -> Digest:
 
 def replace_file(path: Path, content: bytes) -> Digest:
     """Give a file a new content: readers see the old or the new one, never a part."""
-    scratch = scratch_path(path.parent, path.name)
+    return replace_chunks(path, [content])
+
+
+def replace_chunks(path: Path, chunks: Iterable[Any]) -> Digest:
+    """The same from buffers."""
+    scratch = scratch_path(path.parent, path.name[:_MAX_WHAT])
     try:
-        digest = write_file(scratch, [content])
+        digest = write_file(scratch, chunks)
         os.replace(scratch, path)  # noqa: PTH105 - see the module: all changes go through `os`
     except BaseException:
-        _quietly(lambda: os.unlink(scratch))  # noqa: PTH108 - as above
+        discard(scratch)
         raise
     sync_directory(path.parent)
     return digest
+
+
+def adopt_file(scratch: Path, path: Path) -> None:
+    """Flush a file that something else wrote, and give it its final name."""
+    fd = os.open(scratch, os.O_RDWR | _BINARY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(scratch, path)  # noqa: PTH105 - as above
+    sync_directory(path.parent)
+
+
+def free_space(path: Path) -> int:
+    """Bytes that may still be written to where a path is, or will be."""
+    place = next(place for place in (path, *path.parents) if place.exists())
+    return shutil.disk_usage(place).free
 
 
 def make_directory(path: Path, *, exist_ok: bool = False) -> None:
@@ -154,6 +189,7 @@ def remove_directory(path: Path) -> None:
     doomed = path
     if not is_scratch(path):
         doomed = scratch_path(path.parent, f"del-{path.name}")
+        _left.add(doomed)
         rename(path, doomed)
     for folder, folders, files in os.walk(doomed, topdown=False):
         for name in files:
@@ -161,6 +197,12 @@ def remove_directory(path: Path) -> None:
         for name in folders:
             _remove_folder(Path(folder, name))
     os.rmdir(doomed)  # noqa: PTH106 - as above
+
+
+def discard(scratch: Path) -> None:
+    """Remove what did not come to be; what a failing disk keeps of it, a later sweep removes."""
+    _left.add(scratch)
+    _quietly(partial(_remove, scratch))
 
 
 def _remove_folder(path: Path) -> None:
@@ -181,11 +223,15 @@ def is_scratch(path: Path) -> bool:
 
 
 def sweep_scratch(parent: Path) -> None:
-    """Remove what dead processes left unfinished; failing to is not an error."""
-    for path in list(parent.iterdir()):
-        match = _SCRATCH.match(path.name)
-        if match and _abandoned(path, match):
-            _quietly(partial(_remove, path))
+    """Remove what dead processes, or a failing disk, left unfinished; failing to is no error."""
+    for path in abandoned(parent):
+        _quietly(partial(_remove, path))
+
+
+def abandoned(parent: Path) -> list[Path]:
+    """What dead processes left unfinished in a folder."""
+    matches = [(path, _SCRATCH.match(path.name)) for path in sorted(parent.iterdir())]
+    return [path for path, match in matches if match and _abandoned(path, match)]
 
 
 def _remove(path: Path) -> None:
@@ -196,6 +242,8 @@ def _remove(path: Path) -> None:
 
 
 def _abandoned(path: Path, match: re.Match[str]) -> bool:
+    if path in _left:
+        return True
     if match["host"] == _HOST and not _alive(int(match["pid"]), match["token"]):
         return True
     try:
@@ -228,31 +276,58 @@ def _quietly(action: Callable[[], object]) -> None:
 class LineFile:
     """A file that only grows, one ``write()`` per line, so that a kill tears at most the last one.
 
-    A line that an earlier writer (or a full disk) left unfinished is closed before the next.
+    What a full disk does not take is kept, up to a bound, and comes before the next line. A line
+    that an earlier writer left unfinished is closed first. Threads may share one.
+
+    Attributes:
+        lost: How many lines found no room, neither on the disk nor in the bound.
     """
 
     def __init__(self, path: Path, *, exclusive: bool = False) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY
         self._fd = os.open(path, flags | (os.O_EXCL if exclusive else 0), 0o666)
-        self._torn = not _ends_whole(path)
+        self.lost = 0
+        self._waiting = b"" if _ends_whole(path) else b"\n"
+        self._guard = threading.Lock()
         sync_directory(path.parent)
 
-    def append(self, line: str) -> None:
-        """Write one line; it is in the kernel's hands on return, and on the disk after `close`."""
-        data = (f"\n{line}\n" if self._torn else f"{line}\n").encode()
-        written = os.write(self._fd, data)
-        self._torn = written != len(data)
-        if self._torn:
-            raise OSError(errno.ENOSPC, "a line must be written whole; the disk took a part of it")
+    def append(self, line: bytes) -> None:
+        """Write a line, which ends in a newline; it is in the kernel's hands on return.
+
+        Raises:
+            OSError: The disk did not take all of it. The rest is kept, if there is room.
+        """
+        with self._guard:
+            data = self._waiting + line if self._waiting else line
+            written = 0
+            try:
+                written = os.write(self._fd, data)
+                if written != len(data):
+                    raise OSError(errno.ENOSPC, "the disk took only a part of what was recorded")
+            finally:
+                self._keep(data[written:], line)
+
+    def _keep(self, rest: bytes, newest: bytes) -> None:
+        if len(rest) > _MOST_WAITING and len(rest) >= len(newest):
+            rest = rest[: len(rest) - len(newest)]
+            self.lost += 1
+        self._waiting = rest
+
+    def flush(self) -> None:
+        """Write what waits and have everything on the disk."""
+        if self._waiting:
+            self.append(b"")
+        os.fsync(self._fd)
 
     def close(self) -> None:
-        """Flush to the disk and close; a second call does nothing."""
+        """Flush and close; what the disk still does not take is lost. Twice is fine."""
         if self._fd < 0:
             return
-        fd, self._fd = self._fd, -1
         try:
-            os.fsync(fd)
+            self.flush()
         finally:
+            self.lost += self._waiting.lstrip(b"\n").count(b"\n")
+            fd, self._fd, self._waiting = self._fd, -1, b""
             os.close(fd)
 
 

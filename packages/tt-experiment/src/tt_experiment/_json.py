@@ -7,9 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
-
 __all__ = ["dumps", "finite", "line", "load_object", "plain", "restore"]
 
 
@@ -46,6 +43,9 @@ def load_object(data: bytes | str) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Tensors, arrays, NumPy scalars and tuples as lists and numbers; the rest as it is."""
+    import numpy as np  # here: most of this module is for readers, who start faster without
+    import torch
+
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().tolist()
     if isinstance(value, np.generic | np.ndarray):

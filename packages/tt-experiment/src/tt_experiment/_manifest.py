@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +23,7 @@ from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
 __all__ = ["NAME", "Manifest"]
 
 NAME = "MANIFEST.json"
+_THREADS = 4
 _MAX_BYTES = 64 << 20  # a manifest that is larger was not written by us
 
 
@@ -54,9 +57,26 @@ class Manifest:
             FormatVersionError: It is whole and newer than ``newest``.
         """
         document = _parse(directory)
-        _check_format(directory, document["format"], newest)
-        files = {name: Digest(**entry) for name, entry in document.pop("files").items()}
-        return cls(document.pop("format"), document, files)
+        found = str(document.pop("format", None))
+        _check_format(directory, found, newest)
+        return cls(found, document, _listed(directory, document.pop("files", None)))
+
+    def read_file(self, directory: Path, name: str) -> bytes:
+        """The content of a small file.
+
+        Raises:
+            CorruptCheckpoint: It is missing or is not what was written.
+        """
+        try:
+            content = (directory / name).read_bytes()
+            expected = self.files[name]
+        except (OSError, KeyError) as error:
+            msg = f"{directory / name} cannot be read: {error!r}"
+            raise CorruptCheckpoint(msg) from error
+        if Digest(len(content), hashlib.sha256(content).hexdigest()) != expected:
+            msg = f"{directory / name} is not what was written: its sha256 is not the manifest's"
+            raise CorruptCheckpoint(msg)
+        return content
 
     def verify(self, directory: Path) -> None:
         """Compare every file with its size and digest.
@@ -64,13 +84,11 @@ class Manifest:
         Raises:
             CorruptCheckpoint: Names the first file that is missing or is not what was written.
         """
-        for name, expected in self.files.items():
-            self._verify_file(directory, name, expected)
+        with ThreadPoolExecutor(_THREADS) as threads:  # hashing leaves the interpreter's lock
+            list(threads.map(partial(self._verify_file, directory), self.files))
 
-    def _verify_file(self, directory: Path, name: str, expected: Digest) -> None:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            msg = f"{directory}: a manifest names files below its directory. Got {name!r}"
-            raise CorruptCheckpoint(msg)
+    def _verify_file(self, directory: Path, name: str) -> None:
+        expected = self.files[name]
         try:
             size = (directory / name).stat().st_size
             found = digest_file(directory / name) if size == expected.bytes else None
@@ -83,6 +101,19 @@ class Manifest:
         if found != expected:
             msg = f"{directory / name} is not what was written: its sha256 is not the manifest's"
             raise CorruptCheckpoint(msg)
+
+
+def _listed(directory: Path, files: Any) -> dict[str, Digest]:
+    try:
+        listed = {name: Digest(entry["bytes"], entry["sha256"]) for name, entry in files.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        msg = f"{directory}: a manifest tells the size and digest of each file. Got {error!r}"
+        raise CorruptCheckpoint(msg) from error
+    for name in listed:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            msg = f"{directory}: a manifest names files below its directory. Got {name!r}"
+            raise CorruptCheckpoint(msg)
+    return listed
 
 
 def _signature(document: Mapping[str, Any]) -> str:

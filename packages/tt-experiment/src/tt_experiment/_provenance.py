@@ -1,10 +1,11 @@
-"""Where a run came from: versions, machine, a few environment variables, and the state of git."""
+"""Where a run came from: command, packages, machine, seeds, a few variables, the state of git."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
+from tt_experiment._secrets import REDACTED, is_secret_key, redact_text
 
-from tt_experiment.redact import redact_text
-
-__all__ = ["environment", "git_state", "versions"]
+__all__ = ["environment", "git_state", "tracked_files", "versions", "whereabouts"]
 
 _PACKAGES = (
     "torch",
@@ -50,22 +49,93 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """The machine and software that a run had."""
+    """The command, machine and software that a run had."""
     return {
+        "command": _command(),
         "python": sys.version,
         "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
-        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "hardware": _hardware(),
+        "torch": _torch_settings(),
         "versions": versions(),
+        "packages": _packages(),
         "variables": {
             name: redact_text(value)
             for name, value in sorted(os.environ.items())
             if name.startswith(_PREFIXES) or name in _NAMES
         },
     }
+
+
+def whereabouts() -> dict[str, Any]:
+    """Which process on which machine this is."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def _command() -> dict[str, Any]:
+    """What was typed, without secrets: as words, so that it can be run again."""
+    words = [sys.executable, *sys.orig_argv[1:]]
+    before = ["", *words]
+    shown = [
+        REDACTED if name.startswith("-") and is_secret_key(name.lstrip("-")) else redact_text(word)
+        for name, word in zip(before, words, strict=False)
+    ]
+    return {"argv": shown, "cwd": str(Path.cwd())}
+
+
+def _hardware() -> dict[str, Any]:
+    import torch  # here: readers of runs start faster without
+
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": _memory(),
+        "accelerators": [
+            {"name": device.name, "memory_bytes": device.total_memory}
+            for device in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+        ],
+    }
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return None
+
+
+def _torch_settings() -> dict[str, Any]:
+    """What decides the bits of a training beside the program."""
+    import torch  # as above
+
+    return {
+        "initial_seed": torch.initial_seed(),
+        "threads": torch.get_num_threads(),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cuda": torch.version.cuda,
+    }
+
+
+def _packages() -> dict[str, str]:
+    """Every installed distribution, as ``pip freeze`` tells them."""
+    found = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:  # half-removed packages have none
+            found[name.lower()] = distribution.version
+    return dict(sorted(found.items()))
 
 
 def git_state(directory: Path) -> tuple[dict[str, Any], str] | None:
@@ -91,6 +161,12 @@ def git_state(directory: Path) -> tuple[dict[str, Any], str] | None:
         "diff_cut": len(diff) > _MAX_DIFF,
     }
     return facts, redact_text(diff)[:_MAX_DIFF]
+
+
+def tracked_files(directory: Path) -> frozenset[str] | None:
+    """Names, relative to a folder, of the files in it that git tracks; ``None`` without any."""
+    listing = _git(directory, "ls-files", "-z", "--cached")
+    return frozenset(listing.split("\0")[:-1]) if listing else None
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

@@ -1,8 +1,10 @@
 """A zip of source folders, without what should not leave the machine.
 
-Left out: links, files above 1 MB, names that hold keys (``.env*``, ``*.pem``, ``id_*``, ...), files
-in which something has the form of a secret, version control, caches, virtual environments, runs.
-What was kept and what was not, and why, is told by ``source_manifest.json`` inside the zip.
+Of a folder in a git repository, the tracked files go in; of any other, files whose names are those
+of sources. Left out of both: links, files above 1 MB, names that hold keys (``.env*``, ``*.pem``,
+``id_*``, ...), files in which something has the form of a secret, version control, caches, virtual
+environments, runs. What was kept and what was not, and why, is told by ``source_manifest.json``
+inside the zip.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tt_experiment import _json
+from tt_experiment._provenance import tracked_files
 from tt_experiment._secrets import has_secret
 from tt_experiment.errors import ExperimentSetupError
 
@@ -25,6 +28,13 @@ _CACHES = ("__pycache__", ".*_cache", "node_modules")
 _FOLDERS = (".git", ".hg", ".svn", ".ssh", ".aws", ".gnupg", ".kube", *_CACHES)
 _PRIVATE = (".env*", "*.pem", "*.key", "*.p12", "*.pfx", "id_*", ".netrc", ".pypirc", ".npmrc")
 _NOISE = ("*.pyc",)
+_ENDINGS = """
+    py pyi pyx pxd ipynb toml yaml yml json cfg ini conf txt md rst sh bash bat ps1 sql proto
+    c cc cpp cxx cu cuh h hh hpp rs go java jl lua m r js ts html css jinja j2 tf cmake
+    gitignore dockerignore
+"""
+_SOURCES = frozenset(f".{ending}" for ending in _ENDINGS.split())
+_SOURCE_NAMES = frozenset(("dockerfile", "makefile", "license", "notice", "readme", "justfile"))
 _MARKS = ("run.json", "pyvenv.cfg")  # an experiment's folder, a virtual environment
 _MAX_FILE = 1_000_000
 _MAX_TOTAL = 50_000_000
@@ -44,16 +54,28 @@ def source_zip(directories: Sequence[Path]) -> bytes:
     left_out: dict[str, str] = {}
     total = 0
     for prefix, directory in _prefixes(directories):
+        tracked = tracked_files(directory) if directory.is_dir() else None
         for path in _walk(directory):
             inside = path.relative_to(directory).as_posix() if directory.is_dir() else path.name
             name = f"{prefix}/{inside}"
-            content, reason = _content(path, _MAX_TOTAL - total)
+            reason = "" if directory.is_file() else _foreign(path, inside, tracked)
+            content = None
+            if not reason:
+                content, reason = _content(path, _MAX_TOTAL - total)
             if content is None:
                 left_out[name] = reason
             else:
                 kept[name] = content
                 total += len(content)
     return _zip(kept, left_out)
+
+
+def _foreign(path: Path, inside: str, tracked: frozenset[str] | None) -> str:
+    """Why a file in a folder is no source of its; empty if it is one."""
+    if tracked is not None:
+        return "" if inside in tracked else "not tracked by git"
+    known = path.suffix.lower() in _SOURCES or path.name.lower() in _SOURCE_NAMES | _SOURCES
+    return "" if known or _matches(path.name, _PRIVATE) else "not a kind of source file"
 
 
 def _prefixes(directories: Sequence[Path]) -> Iterator[tuple[str, Path]]:

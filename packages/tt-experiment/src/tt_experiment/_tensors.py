@@ -1,23 +1,24 @@
 """Tensors to safetensors bytes without a second copy in memory, and back.
 
 The format is an 8-byte little-endian header length, a JSON header, and the data without gaps, the
-widest types first so that each tensor is aligned. Writing it here, buffer by buffer, is what lets
-`_durable.write_file` hash and flush the very bytes; reading is left to the safetensors library,
-which checks headers from strangers.
+widest types first so that each tensor is aligned. Doing it here, buffer by buffer, is what lets
+`_durable.write_file` hash and flush the very bytes, and a file be read and verified in one go.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from tt_experiment import _json
+from tt_experiment._durable import Digest
 from tt_experiment.errors import CorruptCheckpoint
 
 __all__ = ["DTYPES", "read_tensors", "tensor_chunks"]
@@ -42,11 +43,16 @@ DTYPES: dict[torch.dtype, str] = {
 }
 """The types that a file can hold, as safetensors calls them."""
 
+_TYPES = {name: dtype for dtype, name in DTYPES.items()}
+_PIECE = 1 << 20
 
-def tensor_chunks(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """The file as buffers. Tensors are on the CPU and contiguous."""
+
+def tensor_chunks(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
+    """The file as buffers, the header first. Tensors are on the CPU and contiguous."""
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     offset = 0
     for name, tensor in ordered:
         end = offset + tensor.numel() * tensor.element_size()
@@ -64,11 +70,84 @@ def tensor_chunks(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]
             yield tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file into tensors of their own: what becomes of the file later is nothing to them."""
+def read_tensors(path: Path, expected: Digest | None = None) -> dict[str, Tensor]:
+    """Read a file into tensors of their own: what becomes of the file later is nothing to them.
+
+    Args:
+        path: The file.
+        expected: What was written; what is read is compared with it on the way.
+
+    Raises:
+        CorruptCheckpoint: It is no such file, or is not what was written.
+    """
     try:
-        loaded: dict[str, Tensor] = load_file(path, backend="pread")
-    except (OSError, SafetensorError) as error:
-        msg = f"{path} must be a safetensors file: {error}"
+        with path.open("rb") as file:
+            reader = _Reader(file, path.stat().st_size)
+            tensors = reader.tensors()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} must be a safetensors file: {error!r}"
         raise CorruptCheckpoint(msg) from error
-    return loaded
+    if expected is not None and reader.digest != expected:
+        msg = f"{path} is not what was written: its size or sha256 is not the manifest's"
+        raise CorruptCheckpoint(msg)
+    return tensors
+
+
+class _Reader:
+    """Reads a file from its beginning to its end, and hashes it."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left, self._size = file, size, size
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._size - self._left, self._sha256.hexdigest())
+
+    def tensors(self) -> dict[str, Tensor]:
+        length = int.from_bytes(self._bytes(8), "little")
+        header = _json.load_object(self._bytes(length))
+        return {
+            name: self._tensor(dtype, shape) for name, dtype, shape in _plan(header, self._left)
+        }
+
+    def _tensor(self, dtype: torch.dtype, shape: list[int]) -> Tensor:
+        tensor = torch.empty(shape, dtype=dtype)
+        if tensor.numel():
+            self._fill(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return tensor
+
+    def _bytes(self, count: int) -> bytes:
+        if count > self._left:
+            msg = f"{count} bytes must follow. Got {self._left}"
+            raise ValueError(msg)
+        data = bytearray(count)
+        self._fill(memoryview(data))
+        return bytes(data)
+
+    def _fill(self, view: memoryview) -> None:
+        for start in range(0, len(view), _PIECE):
+            piece = view[start : start + _PIECE]
+            if self._file.readinto(piece) != len(piece):  # type: ignore[attr-defined]  # typeshed
+                msg = "it ends too early"
+                raise ValueError(msg)
+            self._sha256.update(piece)
+        self._left -= len(view)
+
+
+def _plan(header: dict[str, Any], size: int) -> Iterator[tuple[str, torch.dtype, list[int]]]:
+    """What follows one another in the data of a file; all of it, without gaps."""
+    header.pop("__metadata__", None)
+    at = 0
+    for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+        start, end = entry["data_offsets"]
+        dtype, shape = _TYPES[entry["dtype"]], entry["shape"]
+        is_shape = all(type(length) is int and length >= 0 for length in shape)
+        if not is_shape or start != at or end - start != math.prod(shape) * dtype.itemsize:
+            msg = f"the data of {name!r} must follow what is before it, and fit its shape {shape}"
+            raise ValueError(msg)
+        at = end
+        yield name, dtype, shape
+    if at != size:
+        msg = f"{at} bytes of data must follow the header. Got {size}"
+        raise ValueError(msg)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,14 +26,23 @@ from torch import Tensor, nn
 from tt_experiment._tensors import DTYPES
 from tt_experiment.errors import CorruptCheckpoint, StateTreeError
 
-__all__ = ["decode", "encode"]
+__all__ = ["Split", "decode", "encode", "host_copy", "split"]
 
 _MAX_DEPTH = 100  # deeper trees are cycles
 _MAX_BITS = 8192  # longer integers cannot be read back as JSON
 
 
-def encode(tree: Any) -> tuple[dict[str, Tensor], Any]:
-    """Split a tree into copies of its tensors, on the CPU, and its structure as JSON.
+@dataclass(frozen=True)
+class Split:
+    """A tree taken apart; its tensors are those of the tree, save for copies of its arrays."""
+
+    tensors: dict[str, Tensor]
+    arrays: dict[str, Tensor]
+    structure: Any
+
+
+def split(tree: Any) -> Split:
+    """Split a tree into tensors and its structure as JSON, without copying a tensor.
 
     Tensors are named by their path: the tensors of a ``state_dict()`` keep their names.
 
@@ -40,7 +50,24 @@ def encode(tree: Any) -> tuple[dict[str, Tensor], Any]:
         StateTreeError: Some leaf cannot be written exactly; the message tells where and what it is.
     """
     encoder = _Encoder()
-    return encoder.tensors, encoder.node(tree, ())
+    structure = encoder.node(tree, ())
+    return Split(encoder.tensors, encoder.arrays, structure)
+
+
+def encode(tree: Any) -> tuple[dict[str, Tensor], Any]:
+    """Split a tree into copies of its tensors, on the CPU, and its structure as JSON.
+
+    Raises:
+        StateTreeError: As `split`.
+    """
+    parts = split(tree)
+    copies = {name: host_copy(tensor) for name, tensor in parts.tensors.items()}
+    return {**copies, **parts.arrays}, parts.structure
+
+
+def host_copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU, contiguous."""
+    return tensor.to("cpu", copy=True).resolve_conj().resolve_neg().contiguous()
 
 
 def decode(tensors: Mapping[str, Tensor], structure: Any) -> Any:
@@ -59,6 +86,7 @@ def decode(tensors: Mapping[str, Tensor], structure: Any) -> Any:
 class _Encoder:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
+        self.arrays: dict[str, Tensor] = {}
 
     def node(self, value: Any, path: tuple[str, ...]) -> Any:
         kind = type(value)
@@ -76,7 +104,7 @@ class _Encoder:
             items = [self.node(item, (*path, str(i))) for i, item in enumerate(value)]
             return items if kind is list else {"$tuple": items}
         if kind in (Tensor, nn.Parameter):
-            return self._tensor("$tensor", value.detach(), path)
+            return self._tensor("$tensor", value.detach(), path, self.tensors)
         if kind is np.ndarray or isinstance(value, np.generic):
             return self._array(value, path)
         return _refuse(path, f"{kind.__module__}.{kind.__qualname__}")
@@ -98,23 +126,27 @@ class _Encoder:
             tensor = torch.from_numpy(np.array(array, order="C"))
         except TypeError:
             _refuse(path, f"a numpy value of type {array.dtype}")
-        return self._tensor("$array" if type(value) is np.ndarray else "$scalar", tensor, path)
+        tag = "$array" if type(value) is np.ndarray else "$scalar"
+        return self._tensor(tag, tensor, path, self.arrays)
 
-    def _tensor(self, tag: str, tensor: Tensor, path: tuple[str, ...]) -> Any:
+    def _tensor(
+        self, tag: str, tensor: Tensor, path: tuple[str, ...], found: dict[str, Tensor]
+    ) -> Any:
         if tensor.dtype is torch.complex128:
-            pairs = self._tensor(tag, torch.view_as_real(tensor.resolve_conj()), path)
-            return {"$complex": pairs}
+            pairs = torch.view_as_real(tensor.resolve_conj())
+            return {"$complex": self._tensor(tag, pairs, path, found)}
         if tensor.is_meta or tensor.layout is not torch.strided or tensor.dtype not in DTYPES:
             what = f"a tensor of layout {tensor.layout} and type {tensor.dtype} on {tensor.device}"
             _refuse(path, what)
-        copy = tensor.to("cpu", copy=True).resolve_conj().resolve_neg().contiguous()
         name = self._free_name(path)
-        self.tensors[name] = copy
+        found[name] = tensor
         return {tag: name}
 
     def _free_name(self, path: tuple[str, ...]) -> str:
         name = ".".join(path).encode("utf-8", "replace").decode() or "tensor"
-        while name in self.tensors or name == "__metadata__":  # the format's own entry
+        while (
+            name in self.tensors or name in self.arrays or name == "__metadata__"
+        ):  # the format's own
             name += "~"
         return name
 

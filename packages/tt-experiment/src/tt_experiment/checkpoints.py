@@ -2,7 +2,7 @@
 
 Example:
     >>> import tempfile, torch
-    >>> store = CheckpointFolder(Path(tempfile.mkdtemp(), "checkpoint_model"), keep_last=2)
+    >>> store = CheckpointFolder(tempfile.mkdtemp(), retention=Retention(last=2))
     >>> ticket = store.save({"model": {"w": torch.ones(2)}}, step=10, scores={"val_loss": 0.5})
     >>> ticket.wait_committed().step
     10
@@ -12,129 +12,200 @@ Example:
 
 from __future__ import annotations
 
-import logging
-import math
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
-from tt_experiment._checkpoint_files import Entry, Staged, read_tree, scan, stage, write
-from tt_experiment._durable import make_directories, remove_directory, replace_file, sweep_scratch
-from tt_experiment.errors import CheckpointError, CorruptCheckpoint, NoValidCheckpoint
+from tt_experiment._checkpoint_files import read_tree
+from tt_experiment._commit import Commit, label
+from tt_experiment._durable import sweep_scratch
+from tt_experiment._entries import FORMAT, CheckpointInfo, Entry, first_valid, scan
+from tt_experiment._host_buffer import HostBuffer
+from tt_experiment._manifest import Manifest
+from tt_experiment._pins import read_pins, write_pins
+from tt_experiment._staging import Staging
+from tt_experiment._tidying import Tidying
+from tt_experiment._writer import SaveTicket
+from tt_experiment.errors import CheckpointError, CorruptCheckpoint
+from tt_experiment.retention import BestPolicy, Retention
 from tt_loop.api import CheckpointRef, Tree
 
-__all__ = ["BestPolicy", "CheckpointFolder", "SaveTicket"]
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BestPolicy:
-    """Keep the ``count`` checkpoints with the best value of a metric.
-
-    A checkpoint is judged by the value saved with that very checkpoint; NaN is never best, and of
-    equals the older stays best.
-    """
-
-    metric: str
-    mode: Literal["min", "max"]
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        _check_mode(self.mode)
-        if self.count < 1:
-            msg = f"BestPolicy keeps at least one checkpoint. Got count={self.count}"
-            raise ValueError(msg)
-
-    def rank(self, entries: list[Entry]) -> list[Entry]:
-        """Those that have the metric, best first."""
-        sign = 1.0 if self.mode == "min" else -1.0
-        scored = [
-            (sign * value, entry.serial, entry)
-            for entry in entries
-            if not math.isnan(value := entry.scores.get(self.metric, math.nan))
-        ]
-        return [entry for _, _, entry in sorted(scored, key=lambda item: item[:2])]
-
-
-class SaveTicket:
-    """A save that is over: it was committed, or it failed and `wait_committed` raises why."""
-
-    def __init__(self, outcome: CheckpointRef | CheckpointError) -> None:
-        self._outcome = outcome
-
-    @property
-    def committed(self) -> bool:
-        """The checkpoint is safe on disk."""
-        return isinstance(self._outcome, CheckpointRef)
-
-    def wait_staged(self) -> None:
-        """Return at once: the state was copied before the ticket was given."""
-
-    def wait_committed(self, _timeout: float | None = None, /) -> CheckpointRef:
-        """The checkpoint, safe on disk.
-
-        Raises:
-            CheckpointError: The save failed; earlier checkpoints are as they were.
-        """
-        if isinstance(self._outcome, CheckpointError):
-            raise self._outcome
-        return self._outcome
+__all__ = ["BestPolicy", "CheckpointFolder", "CheckpointInfo", "Retention", "SaveTicket"]
 
 
 class CheckpointFolder:
     """A folder of checkpoints, each a directory that appears whole, with digests of every file.
 
-    Opening the folder removes what a dead process left half-written (`.tmp-*` of this machine whose
-    process is gone, or older than a day). One process saves into a folder; any number may read.
+    Saves are made behind the training, one at a time; whatever else the object is asked for waits
+    for the save under way. Opening the folder removes what a dead process left half-written
+    (`.tmp-*` of this machine whose process is gone, or older than a day). One process saves into a
+    folder; any number may read.
 
     Args:
         path: The folder; it is made, with its parents, by the first save.
-        keep_last: How many of the newest to keep; ``None`` keeps all, unless ``keep_best`` is
-            given: then the newest stays, so that a run can be resumed.
-        keep_best: Which to keep by score. Neither the newest nor these are ever deleted.
+        retention: Which checkpoints are kept; by default all.
+        is_pending: Tells of a checkpoint's directory whether it is still to be uploaded: such a one
+            is not deleted.
+        before_commit: Called before a checkpoint appears, in whichever thread makes it: what must
+            not be missing beside it after a power cut is put on the disk there; must not raise.
+        on_commit: Called with each new checkpoint, by the thread that made it; what it raises is
+            logged.
     """
 
     def __init__(
-        self, path: Path | str, *, keep_last: int | None = None, keep_best: BestPolicy | None = None
+        self,
+        path: Path | str,
+        *,
+        retention: Retention | BestPolicy | None = None,
+        is_pending: Callable[[Path], bool] = lambda _: False,
+        before_commit: Callable[[], None] = lambda: None,
+        on_commit: Callable[[CheckpointRef], None] = lambda _: None,
     ) -> None:
-        if keep_last is not None and keep_last < 1:
-            msg = f"keep_last must be at least 1, or None to keep all. Got {keep_last}"
-            raise ValueError(msg)
         self.path = Path(path).absolute()
-        self.keep_last = keep_last
-        self.keep_best = keep_best
+        self.retention = (
+            Retention(best=retention) if isinstance(retention, BestPolicy) else retention
+        ) or Retention()
+        tidying = Tidying(self.path, self.retention, is_pending)
+        self._commit = Commit(self.path, tidying, before_commit, on_commit)
+        self._buffer = HostBuffer()
+        self._ticket: SaveTicket | None = None
         if self.path.is_dir():
             sweep_scratch(self.path)
 
-    def save(self, tree: Tree, /, *, step: int, scores: Mapping[str, float]) -> SaveTicket:
-        """Save a state tree under its step; one of the same step is superseded.
+    def save(
+        self,
+        tree: Tree,
+        /,
+        *,
+        step: int,
+        scores: Mapping[str, float],
+        facts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> SaveTicket:
+        """Save a state tree behind the training; an older one of the same step is superseded.
 
-        The state is copied, then written and committed, before this returns. A failing disk does
-        not raise here but from the ticket; it is logged too.
+        No tensor of the tree may change before the ticket's ``wait_staged`` has returned; all else
+        is copied when this returns. A save waits for the one before it. A failing disk does not
+        raise here but from the ticket; it is logged too.
 
         Args:
             tree: ``model`` and ``optimizers`` get files of their own; the rest is kept beside them.
             step: Optimizer steps or batches done.
             scores: Metric values that belong to this state.
+            facts: What else to note of it, as JSON has it.
 
         Raises:
             StateTreeError: The tree holds what no checkpoint can hold.
+            CheckpointError: The save before it failed, and nobody asked its ticket.
         """
-        if step < 0:
-            msg = f"a step is counted from 0. Got {step}"
-            raise ValueError(msg)
-        staged = stage(tree)
+        noted = label(step, scores, facts)
+        self.wait()
+        state = Staging(tree, self._buffer)
+        self._ticket = SaveTicket(
+            state,
+            partial(self._commit.make, noted),
+            partial(self._commit.explain, noted, state.bytes),
+        )
+        self._ticket.begin()
+        return self._ticket
+
+    def wait(self) -> None:
+        """Wait for the save under way.
+
+        Raises:
+            CheckpointError: It failed, and nobody asked its ticket.
+        """
+        if self._ticket is not None:
+            self._ticket.raise_untold()
+
+    def close(self) -> None:
+        """Wait as `wait` does, and give the memory back that saves are copied to."""
         try:
-            entry = self._commit(staged, step, scores)
-        except OSError as error:
-            failure = self._failure(staged, step, error)
-            _log.error("%s", failure)
-            return SaveTicket(failure)
-        self._tidy(entry)
-        return SaveTicket(entry.ref)
+            self.wait()
+        finally:
+            self._ticket = None
+            self._buffer.free()
+
+    def entries(self) -> list[CheckpointInfo]:
+        """All checkpoints, newest first; their files are not looked at.
+
+        Raises:
+            FormatVersionError: One was written by a newer version.
+        """
+        self._settle()
+        pinned = read_pins(self.path)
+        return [entry.info(pinned) for entry in scan(self.path)[0]]
+
+    def damaged(self) -> list[CorruptCheckpoint]:
+        """What is wrong with those whose manifest is missing or damaged; `entries` leaves them out.
+
+        Raises:
+            FormatVersionError: One was written by a newer version.
+        """
+        self._settle()
+        return scan(self.path)[1]
+
+    def verify(self, ref: CheckpointRef, /) -> None:
+        """Read every file of a checkpoint and compare it with what was written.
+
+        Raises:
+            CorruptCheckpoint: It is not that, or is no longer there.
+            FormatVersionError: It was written by a newer version.
+        """
+        self._settle()
+        path = self._own(ref)
+        Manifest.read(path, FORMAT).verify(path)
+
+    def pin(self, which: CheckpointRef | int, /, reason: str = "") -> CheckpointInfo:
+        """Let nothing delete a checkpoint: no rule, and no later save of the same step.
+
+        Args:
+            which: The checkpoint, or the step of it.
+            reason: Why, for people.
+
+        Raises:
+            CheckpointError: There is no such checkpoint.
+        """
+        self._settle()
+        entry = self._find(which)
+        write_pins(self.path, {**read_pins(self.path), entry.path.name: reason})
+        return self._find(entry.ref).info({entry.path.name: reason})  # it is still there
+
+    def unpin(self, which: CheckpointRef | int, /) -> None:
+        """Leave a checkpoint to the rules again; fine if it is not pinned.
+
+        Raises:
+            CheckpointError: There is no such checkpoint.
+        """
+        self._settle()
+        name = self._find(which).path.name
+        pinned = read_pins(self.path)
+        if name in pinned:
+            write_pins(self.path, {key: why for key, why in pinned.items() if key != name})
+
+    def pinned(self) -> list[CheckpointInfo]:
+        """The pinned checkpoints, newest first."""
+        return [info for info in self.entries() if info.pinned is not None]
+
+    def _find(self, which: CheckpointRef | int) -> Entry:
+        path = None if isinstance(which, int) else self._own(which)
+        for entry in scan(self.path)[0]:
+            if entry.path == path or (path is None and entry.step == which):
+                return entry
+        msg = f"{self.path} must have the checkpoint. Got {which!r}, and it has no such one"
+        raise CheckpointError(msg)
+
+    def _own(self, ref: CheckpointRef) -> Path:
+        path = Path(ref.location)
+        if path.parent != self.path:
+            msg = f"{self.path} loads its own checkpoints. Got {ref.location}: open that folder"
+            raise CheckpointError(msg)
+        return path
+
+    def _settle(self) -> None:
+        if self._ticket is not None:
+            self._ticket.settle()
 
     def latest(self) -> CheckpointRef | None:
         """The newest valid checkpoint; ``None`` only when there is no checkpoint at all.
@@ -145,8 +216,9 @@ class CheckpointFolder:
             NoValidCheckpoint: There are checkpoints and none of them is valid.
             FormatVersionError: One was written by a newer version.
         """
+        self._settle()
         entries, damaged = scan(self.path)
-        return self._first_valid(entries, damaged)
+        return first_valid(self.path, entries, damaged)
 
     def best(self, metric: str, mode: Literal["min", "max"], /) -> CheckpointRef | None:
         """The valid checkpoint with the best value of a metric; ``None`` when none has it.
@@ -155,9 +227,10 @@ class CheckpointFolder:
             NoValidCheckpoint: There are such checkpoints and none of them is valid.
             FormatVersionError: One was written by a newer version.
         """
+        self._settle()
         policy = BestPolicy(metric, mode)
         entries, damaged = scan(self.path)
-        return self._first_valid(policy.rank(entries), [] if entries else damaged)
+        return first_valid(self.path, policy.rank(entries), [] if entries else damaged)
 
     def load(self, ref: CheckpointRef, /) -> Tree:
         """Read a state tree back, after every size and digest was checked.
@@ -166,74 +239,5 @@ class CheckpointFolder:
             CorruptCheckpoint: It is not what was written, or is no longer there.
             FormatVersionError: It was written by a newer version.
         """
-        path = Path(ref.location)
-        if path.parent != self.path:
-            msg = f"{self.path} loads its own checkpoints. Got {ref.location}: open that folder"
-            raise CheckpointError(msg)
-        return read_tree(path)
-
-    def _commit(self, staged: Staged, step: int, scores: Mapping[str, float]) -> Entry:
-        make_directories(self.path)
-        entries, _ = scan(self.path)
-        serial = 1 + max((entry.serial for entry in entries), default=0)
-        return write(self.path, staged, step, scores, serial)
-
-    def _failure(self, staged: Staged, step: int, error: OSError) -> CheckpointError:
-        place = next(p for p in [self.path, *self.path.parents] if p.exists())
-        free = shutil.disk_usage(place).free
-        msg = (
-            f"the checkpoint of step {step} could not be written to {self.path}: {error}. "
-            f"It needs {staged.bytes / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
-        )
-        failure = CheckpointError(msg)
-        failure.__cause__ = error
-        return failure
-
-    def _tidy(self, newest: Entry) -> None:
-        """Hints and retention: the checkpoint is committed, so nothing here may make it fail."""
-        try:
-            entries, _ = scan(self.path)
-            others = [e for e in entries if e.step != newest.step or e.path == newest.path]
-            best = self.keep_best.rank(others) if self.keep_best else []
-            replace_file(self.path / "LATEST", f"{newest.path.name}\n".encode())
-            if best:
-                replace_file(self.path / "BEST", f"{best[0].path.name}\n".encode())
-            kept = self._kept(others, best)
-            for entry in entries:
-                if entry not in kept:
-                    remove_directory(entry.path)
-        except OSError as error:
-            _log.warning("tidying %s after step %d failed: %s", self.path, newest.step, error)
-
-    def _kept(self, entries: list[Entry], best: list[Entry]) -> list[Entry]:
-        if self.keep_best and not best:
-            return entries  # nobody knows yet which are the best
-        if self.keep_best:
-            return entries[: self.keep_last or 1] + best[: self.keep_best.count]
-        return entries[: self.keep_last]
-
-    def _first_valid(
-        self, entries: list[Entry], damaged: list[CorruptCheckpoint]
-    ) -> CheckpointRef | None:
-        problems = list(damaged)
-        for problem in damaged:
-            _log.warning("skipping a damaged checkpoint: %s", problem)
-        for entry in entries:
-            try:
-                entry.manifest.verify(entry.path)
-            except CorruptCheckpoint as problem:
-                problems.append(problem)
-                _log.warning("skipping a damaged checkpoint for the next older: %s", problem)
-            else:
-                return entry.ref
-        if not problems:
-            return None
-        reasons = "".join(f"\n  {problem}" for problem in problems)
-        msg = f"{self.path} has checkpoints and none of them is whole:{reasons}"
-        raise NoValidCheckpoint(msg)
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in ("min", "max"):
-        msg = f"mode must be 'min' or 'max'. Got {mode!r}"
-        raise ValueError(msg)
+        self._settle()
+        return read_tree(self._own(ref))

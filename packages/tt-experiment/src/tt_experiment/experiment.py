@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, SaveTicket
-from tt_experiment.errors import ExperimentSetupError, UploadError
+from tt_experiment._lock import RunLock
+from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, Retention, SaveTicket
+from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.folder import ExperimentFolder, Status
-from tt_experiment.names import check_name
-from tt_experiment.ports import BlobStore
-from tt_experiment.recorder import JsonLinesRecorder
+from tt_experiment.names import folder_name
+from tt_experiment.outbox import Outbox
+from tt_experiment.ports import BlobStore, Logger
+from tt_experiment.provenance import Provenance
+from tt_experiment.recording import ExperimentRecorder, check_loggers
 from tt_experiment.report import write_report
 from tt_experiment.results import read_results
 from tt_experiment.stores import open_store
-from tt_experiment.upload import mirror
-from tt_loop.api import CheckpointRef, Collective, RunInfo, Tree
+from tt_loop.api import CheckpointRef, Collective, Tree
 
-__all__ = ["Experiment", "ExperimentRecorder"]
+__all__ = ["Experiment"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +39,10 @@ class Experiment:
         root: Folder of all projects.
         hyperparams: What the run was made with; kept without secrets.
         store: A `BlobStore`, its URL or a folder, to which the run is copied; ``None`` stays local.
-        source_dirs: Folders of source code to keep.
-        keep_best: Which checkpoints to keep; by default all.
+        retention: Which checkpoints to keep; by default all.
+        loggers: Take metrics and events elsewhere, too.
+        provenance: What to write down about code and data.
+        parent: ``id`` of the run whose state or weights this one starts from.
 
     Example:
         >>> import tempfile, torch
@@ -58,18 +61,26 @@ class Experiment:
         *,
         hyperparams: Mapping[str, Any] | None = None,
         store: BlobStore | str | os.PathLike[str] | None = None,
-        source_dirs: Sequence[Path | str] = (),
-        keep_best: BestPolicy | None = None,
+        retention: Retention | BestPolicy | None = None,
+        loggers: Sequence[Logger] = (),
+        provenance: Provenance | None = None,
+        parent: str | None = None,
     ) -> None:
-        self.project_name = check_name(project_name, "project name")
-        self.experiment_name = check_name(experiment_name)
+        folder_name(project_name, "project name")  # refuses what cannot be a name
+        folder_name(experiment_name)
+        self.project_name, self.experiment_name = project_name, experiment_name
         self.root = Path(root).expanduser().absolute()
         self.hyperparams = dict(hyperparams or {})
         self.store = _opened(store)
-        self.source_dirs = list(source_dirs)
-        self.keep_best = keep_best
+        self.retention = retention
+        self.loggers = list(loggers)
+        self.provenance = provenance or Provenance()
+        self.parent = parent
         self.recorder = ExperimentRecorder(self)
+        self.outbox: Outbox | None = None
         self._folder: ExperimentFolder | None = None
+        self._checkpoints: CheckpointFolder | None = None
+        self._lock: RunLock | None = None
 
     @property
     def folder(self) -> ExperimentFolder:
@@ -80,32 +91,71 @@ class Experiment:
         return self._folder
 
     @property
+    def lock(self) -> RunLock:
+        """The right to write to the run: taken by whoever starts, resumes or saves."""
+        if self._lock is None:
+            self._lock = RunLock(self.folder.path)
+        return self._lock
+
+    @property
     def checkpoints(self) -> CheckpointFolder:
         """The run's checkpoints."""
-        return CheckpointFolder(self.folder.checkpoints, keep_best=self.keep_best)
+        if self._checkpoints is None:
+            self._checkpoints = CheckpointFolder(
+                self.folder.checkpoints,
+                retention=self.retention,
+                is_pending=self._is_pending,
+                before_commit=self.recorder.sync,
+                on_commit=self._committed,
+            )
+        return self._checkpoints
 
     def start(self, timestamp: str | None = None) -> None:
-        """Make the run's folder, write down what is known, and copy it to the store; once.
+        """Make the run's folder, write down what is known, and claim its place in the store; once.
 
         Args:
             timestamp: Start of the run as ``YYYY-MM-DD_HH-MM-SS``; now if left out.
 
         Raises:
-            UploadError: The store cannot be written to: better now than after the training.
+            UploadError: The store cannot be written to: better now than after the training. One
+                that is down is no error: the copy is made when it is back.
         """
         if self._folder is not None:
             return
+        check_loggers(self)
         folder = ExperimentFolder.create(
             self.root, self.project_name, self.experiment_name, timestamp=timestamp
         )
-        folder.write_start(self.hyperparams, self._script(), self.source_dirs)
+        lock = RunLock(folder.path)
+        lock.acquire()
         try:
-            self._claim(folder)
-            self._mirror(folder)
-        except BaseException:
-            folder.finish("failed")
+            store = None if self.store is None else self.store.url
+            folder.write_start(self.hyperparams, self.provenance, parent=self.parent, store=store)
+            outbox = self._outbox(folder)
+            if outbox is not None:
+                outbox.claim()
+        except BaseException as error:
+            folder.abandon(f"{type(error).__name__}: {error}")
+            lock.release()
             raise
-        self._folder = folder
+        self._folder, self._lock, self.outbox = folder, lock, outbox
+
+    def _outbox(self, folder: ExperimentFolder) -> Outbox | None:
+        return None if self.store is None else Outbox(folder.path, self.store, self.prefix(folder))
+
+    def copy_to(self, store: BlobStore) -> None:
+        """Have a run that has begun copied to a store, too.
+
+        Args:
+            store: Where to.
+
+        Raises:
+            UploadError: It cannot be written to.
+        """
+        self.folder.note_store(store.url)
+        self.store = store
+        self.outbox = Outbox(self.folder.path, store, self.prefix(self.folder))
+        self.outbox.claim()
 
     def start_together(self, comm: Collective, timestamp: str | None = None) -> None:
         """Start the run for several processes: the first makes the folder, the others know it.
@@ -133,6 +183,44 @@ class Experiment:
             raise ExperimentSetupError(msg)
         self._folder = self._folder or ExperimentFolder(path)
 
+    def take_over(self, folder: ExperimentFolder, *, writes: bool = True) -> None:
+        """Go on with a run that is there, instead of starting a new one.
+
+        Args:
+            folder: The run.
+            writes: Whether this is the process that writes to it.
+
+        Raises:
+            RunLockedError: Another process writes to the run.
+            UploadError: The store cannot be written to.
+        """
+        lock = RunLock(folder.path)
+        outbox = self._outbox(folder)
+        if writes:
+            check_loggers(self)
+            lock.acquire()
+            try:
+                if outbox is not None:
+                    folder.note_store(outbox.store.url)
+                    outbox.claim()
+            except BaseException:
+                lock.release()
+                raise
+        self._folder, self._lock, self.outbox, self._checkpoints = folder, lock, outbox, None
+
+    def let_go(self) -> None:
+        """Leave a run that was taken over as it is."""
+        if self.outbox is not None:
+            self.outbox.close()
+        self.lock.release()
+        self._folder = self._lock = self.outbox = self._checkpoints = None
+
+    def derive_from(self, parent: str) -> None:
+        """Note the run whose state this one starts from, by its ``id``."""
+        self.parent = parent
+        if self._folder is not None:
+            self._folder.note_parent(parent)
+
     @classmethod
     def open(
         cls, path: Path | str, *, store: BlobStore | str | os.PathLike[str] | None = None
@@ -150,44 +238,26 @@ class Experiment:
         run = folder.run()
         opened = cls(run["project"], run["experiment"], folder.path.parent.parent, store=store)
         opened._folder = folder
+        opened.outbox = opened._outbox(folder)
         return opened
 
-    def _claim(self, folder: ExperimentFolder) -> None:
-        """Be the only run under this name in the store."""
-        if self.store is None:
-            return
-        key = f"{self._prefix(folder)}/run.json"
-        try:
-            self.store.put(key, folder.run_file, if_absent=True)
-        except FileExistsError as error:
-            msg = f"{self.store.url} has a run {self._prefix(folder)} already: start again."
-            raise UploadError(msg) from error
-        except Exception as error:  # whatever a store raises
-            msg = f"{self.store.url} cannot be written to: {error}"
-            raise UploadError(msg) from error
-
-    def _script(self) -> Path | None:
-        """The training script: as the hyperparameters say, else the program that runs."""
-        said = self.hyperparams.get("experiment_file_path")
-        if said is not None:
-            if not isinstance(said, str | os.PathLike) or not Path(said).is_file():
-                msg = f"experiment_file_path must be the training script, got {said!r}."
-                raise ExperimentSetupError(msg)
-            return Path(said)
-        main = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "")
-        return main if main.suffix == ".py" and main.is_file() else None
-
     def save(self, tree: Tree, /, *, step: int, scores: Mapping[str, float]) -> SaveTicket:
-        """Save a checkpoint; with a store, copy what is new there too.
+        """Save a checkpoint behind the training; with a store, it is copied there after that.
 
-        A copy that fails is logged and made up for by the next one.
+        Raises:
+            RunLockedError: Another process writes to the run.
         """
+        self.lock.acquire()
         self.folder.unseal()
-        ticket = self.checkpoints.save(tree, step=step, scores=scores)
-        if ticket.committed:
-            self.recorder.event("checkpoint", {"step": step, "scores": dict(scores)})
-            self._try_to_upload()
-        return ticket
+        return self.checkpoints.save(tree, step=step, scores=scores, facts=_facts(tree))
+
+    def _is_pending(self, path: Path) -> bool:
+        return self.outbox is not None and self.outbox.is_pending(path)
+
+    def _committed(self, ref: CheckpointRef) -> None:
+        self.recorder.committed(ref)
+        if self.outbox is not None:
+            self.outbox.offer()
 
     def latest(self) -> CheckpointRef | None:
         """The newest valid checkpoint."""
@@ -210,38 +280,58 @@ class Experiment:
         return self._folder is not None and self._folder.run()["status"] == "running"
 
     def finish(self, status: Status) -> None:
-        """Note how the run ended, write its report, seal it, and copy it to the store."""
+        """Note how the run ended, write its report, seal it, and have it copied to the store.
+
+        Raises:
+            CheckpointError: The last save failed, and nobody asked its ticket; after all the rest.
+        """
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.wait()  # what is sealed is no longer written to
+        finally:
+            self._close(status)
+
+    def _close(self, status: Status) -> None:
         self.folder.finish(status)
         try:
             write_report(self.folder)
         except Exception:  # the run is worth more than its report
             _log.exception("the report of %s could not be written", self.folder.path)
         self.folder.seal()
-        self._try_to_upload()
+        if self.outbox is not None:
+            self.outbox.offer()
+        self.lock.release()
 
     def results(self) -> dict[str, dict[str, Any]]:
         """The results by package that were kept at the end."""
         return read_results(self.folder)
 
-    def upload(self) -> int:
-        """Copy to the store what is not there yet; the number of files that were.
+    def upload(self, timeout: float | None = None) -> int:
+        """Wait until the store has everything; the number of files that were copied meanwhile.
+
+        Args:
+            timeout: Seconds after which to stop waiting although files arrive.
 
         Raises:
             UploadError: Some files did not reach the store; call again to go on.
+            RunLockedError: The run goes on elsewhere.
         """
-        return self._mirror(self.folder)
+        return 0 if self.outbox is None else self.outbox.drain(timeout)
 
-    def _mirror(self, folder: ExperimentFolder) -> int:
-        return 0 if self.store is None else mirror(folder.path, self.store, self._prefix(folder))
-
-    def _prefix(self, folder: ExperimentFolder) -> str:
+    def prefix(self, folder: ExperimentFolder) -> str:
+        """Key of a run in the store."""
         return folder.path.relative_to(self.root).as_posix()
 
-    def _try_to_upload(self) -> None:
-        try:
-            self.upload()
-        except UploadError as error:
-            _log.warning("%s", error)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_checkpoints": None}  # another process has threads of its own
+
+
+def _facts(tree: Tree) -> dict[str, Any]:
+    """What to note of a loop's state, so that it can be found without reading it."""
+    loop = tree.get("loop")
+    if not isinstance(loop, Mapping) or "epochs_done" not in loop:
+        return {}
+    return {"epoch": loop["epochs_done"], "inside_epoch": tree.get("inside") is not None}
 
 
 def _opened(store: BlobStore | str | os.PathLike[str] | None) -> BlobStore | None:
@@ -251,37 +341,3 @@ def _opened(store: BlobStore | str | os.PathLike[str] | None) -> BlobStore | Non
         msg = f"store must be a BlobStore, a URL or a folder, got {type(store).__name__}."
         raise ExperimentSetupError(msg)
     return store
-
-
-class ExperimentRecorder:
-    """Records into the run's folder and finishes the run when the fit ends."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-        self._lines: JsonLinesRecorder | None = None
-
-    def open(self, run: RunInfo, /) -> None:
-        """Begin an attempt."""
-        self._lines = JsonLinesRecorder(self.experiment.folder)
-        self._lines.open(run)
-
-    def scalars(self, step: int, values: Mapping[str, float], /, *, epoch: int) -> None:
-        """Append metric values."""
-        if self._lines is not None:
-            self._lines.scalars(step, values, epoch=epoch)
-
-    def event(self, kind: str, data: Mapping[str, Any], /) -> None:
-        """Append something that happened."""
-        if self._lines is not None:
-            self._lines.event(kind, data)
-
-    def close(self, status: Literal["completed", "failed", "interrupted"], /) -> None:
-        """End the attempt and finish the run; a failure is logged, for training is over."""
-        if self._lines is None:
-            return
-        self._lines.close(status)
-        self._lines = None
-        try:
-            self.experiment.finish(status)
-        except Exception:  # the interface says so: a recorder must not raise
-            _log.exception("finishing the run in %s failed", self.experiment.folder.path)

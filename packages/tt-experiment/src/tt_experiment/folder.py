@@ -3,17 +3,18 @@
 ::
 
     <root>/<project>/<experiment>_<YYYY-MM-DD_HH-MM-SS>[_<n>]/
-        run.json  hyperparams.json  hyperparams_list.txt  environment.json  git.json  git.diff
-        <script>.py  source_code.zip  events.jsonl  metrics/  checkpoint_model/  model/  results/
-        logs/  MANIFEST.json
+        run.json  hyperparams.json  hyperparams_list.txt  environment.json  data.json  git.json
+        git.diff  <script>.py  source_code.zip  events.jsonl  metrics/  checkpoint_model/  model/
+        results/  logs/  MANIFEST.json
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -21,17 +22,18 @@ from typing import Any, Literal
 from tt_experiment import _json, _manifest
 from tt_experiment._durable import (
     digest_file,
-    is_scratch,
     make_directories,
     make_directory,
     remove_file,
     replace_file,
+    sweep_scratch,
 )
 from tt_experiment._manifest import Manifest
-from tt_experiment._provenance import environment, git_state, versions
+from tt_experiment._provenance import environment, git_state, versions, whereabouts
 from tt_experiment._source import source_zip
 from tt_experiment.errors import ExperimentNameError, RunFolderError
-from tt_experiment.names import check_name
+from tt_experiment.names import folder_name
+from tt_experiment.provenance import Provenance, fingerprints, training_script
 from tt_experiment.redact import redact, redact_text
 
 __all__ = ["RUN_FORMAT", "ExperimentFolder", "Status", "run_files"]
@@ -52,6 +54,7 @@ class ExperimentFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).absolute()
+        self._names = (self.path.parent.name, _FOLDER.sub("", self.path.name))
         if not self.path.is_dir():
             msg = f"a run is a folder. Got {self.path}: make a new one by ExperimentFolder.create"
             raise RunFolderError(msg)
@@ -64,15 +67,16 @@ class ExperimentFolder:
 
         Args:
             root: Folder of all projects; it is made if it is missing.
-            project: Name of the project, a folder name as it is.
-            experiment: Name of the experiment, a folder name as it is.
+            project: Name of the project; its folder is `names.folder_name` of it.
+            experiment: Name of the experiment, likewise.
             timestamp: Start of the run as ``YYYY-MM-DD_HH-MM-SS``; now, in UTC, if left out.
 
         Raises:
-            ExperimentNameError: A name cannot be a folder name, or the time stamp has another form.
+            ExperimentNameError: A name is empty or no text, or the time stamp has another form.
+            OSError: The root cannot be made or written to.
         """
-        parent = Path(root).absolute() / check_name(project, "project name")
-        stem = f"{check_name(experiment)}_{_check_stamp(timestamp)}"
+        parent = Path(root).absolute() / folder_name(project, "project name")
+        stem = f"{folder_name(experiment)}_{_check_stamp(timestamp)}"
         make_directories(parent)
         path, number = parent / stem, 1
         while True:
@@ -82,7 +86,9 @@ class ExperimentFolder:
                 number += 1
                 path = parent / f"{stem}_{number}"
             else:
-                return cls(path)
+                made = cls(path)
+                made._names = (project, experiment)
+                return made
 
     @property
     def run_file(self) -> Path:
@@ -103,6 +109,11 @@ class ExperimentFolder:
     def git_file(self) -> Path:
         """``git.json``, where the sources are in a git repository."""
         return self.path / "git.json"
+
+    @property
+    def data_file(self) -> Path:
+        """``data.json``, where data were told: their fingerprints by name."""
+        return self.path / "data.json"
 
     @property
     def events_file(self) -> Path:
@@ -175,56 +186,65 @@ class ExperimentFolder:
             raise RunFolderError(msg)
         return run
 
+    def write_hyperparams(self, hyperparams: Mapping[str, Any]) -> None:
+        """Write what the run was made with, without secrets; of objects, a description is kept."""
+        values = redact(dict(hyperparams))
+        replace_file(self.hyperparams_file, _json.dumps(values))
+        lines = "".join(f"{key}:\t{value}\n" for key, value in values.items())
+        replace_file(self.path / "hyperparams_list.txt", lines.encode("utf-8", "replace"))
+
     def write_start(
         self,
         hyperparams: Mapping[str, Any],
-        script: Path | None = None,
-        source_dirs: Sequence[Path | str] = (),
+        provenance: Provenance | None = None,
         *,
         parent: str | None = None,
+        store: str | None = None,
     ) -> None:
         """Write what is known when a new run starts; secrets are left out everywhere.
 
         Args:
             hyperparams: Any values; of those that JSON does not have, a description is kept.
-            script: The training script, copied beside the results.
-            source_dirs: Folders that go into ``source_code.zip``; without any there is no zip.
+            provenance: What to keep of code and data.
             parent: ``id`` of the run whose checkpoint this one starts from.
+            store: URL of the store that the run is copied to.
         """
-        self._write_run(parent)
-        values = redact(dict(hyperparams))
-        replace_file(self.hyperparams_file, _json.dumps(values))
-        lines = "".join(f"{key}:\t{value}\n" for key, value in values.items())
-        replace_file(self.path / "hyperparams_list.txt", lines.encode("utf-8", "replace"))
+        provenance = provenance or Provenance()
+        script = training_script(provenance, hyperparams)
+        self._write_run(parent, store)
+        self.write_hyperparams(hyperparams)
         replace_file(self.environment_file, _json.dumps(environment()))
-        self._write_git(script)
+        if provenance.data:
+            replace_file(self.data_file, _json.dumps(redact(fingerprints(provenance.data))))
+        self._write_git(script, diff=provenance.diff)
         if script is not None:
             self._copy_script(script)
-        if source_dirs:
-            content = source_zip([Path(directory) for directory in source_dirs])
+        if provenance.source_dirs:
+            content = source_zip([Path(directory) for directory in provenance.source_dirs])
             replace_file(self.path / "source_code.zip", content)
 
-    def _write_run(self, parent: str | None) -> None:
+    def _write_run(self, parent: str | None, store: str | None) -> None:
         run: dict[str, Any] = {
             "format": RUN_FORMAT,
             "id": str(uuid.uuid4()),
-            "project": self.path.parent.name,
-            "experiment": _FOLDER.sub("", self.path.name),
+            "project": self._names[0],
+            "experiment": self._names[1],
             "created": _now(),
             "status": "running",
             "attempts": [],
             "parent": parent,
+            "store": store,
             "versions": versions(),
         }
         replace_file(self.run_file, _json.dumps(run))
 
-    def _write_git(self, script: Path | None) -> None:
+    def _write_git(self, script: Path | None, *, diff: bool) -> None:
         state = git_state(script.absolute().parent if script else Path.cwd())
         if state is not None:
-            facts, diff = state
+            facts, changes = state
             replace_file(self.git_file, _json.dumps(facts))
-            if diff:
-                replace_file(self.path / "git.diff", diff.encode())
+            if diff and changes:
+                replace_file(self.path / "git.diff", changes.encode())
 
     def _copy_script(self, script: Path) -> None:
         try:
@@ -237,8 +257,13 @@ class ExperimentFolder:
     def begin_attempt(self, number: int, from_step: int) -> None:
         """Note in ``run.json`` that training goes on, from a step; breaks the seal of the run."""
         self.unseal()
-        attempt = {"number": number, "from_step": from_step, "started": _now()}
+        for place in (self.path, self.results):
+            if place.is_dir():
+                sweep_scratch(place)
+        attempt = {"number": number, "from_step": from_step, "started": _now(), **whereabouts()}
         run = self.run()
+        for earlier in run["attempts"]:
+            earlier.setdefault("status", "died")  # without a farewell: killed, or out of memory
         run.update(status="running", attempts=[*run["attempts"], attempt])
         replace_file(self.run_file, _json.dumps(run))
 
@@ -249,6 +274,23 @@ class ExperimentFolder:
         if run["attempts"]:
             run["attempts"][-1] |= {"ended": _now(), "status": status}
         replace_file(self.run_file, _json.dumps(run))
+
+    def note_store(self, url: str) -> None:
+        """Note in ``run.json`` the URL of the store that the run is copied to as it goes on."""
+        run = self.run()
+        if run.get("store") != url:
+            self.unseal()
+            replace_file(self.run_file, _json.dumps({**run, "store": url}))
+
+    def note_parent(self, parent: str) -> None:
+        """Note in ``run.json`` the ``id`` of the run whose state this one starts from."""
+        replace_file(self.run_file, _json.dumps({**self.run(), "parent": parent}))
+
+    def abandon(self, reason: str) -> None:
+        """Note that the run could not be started, as well as the disk allows."""
+        with contextlib.suppress(OSError, RunFolderError):
+            run = {**self.run(), "status": "failed", "reason": redact_text(reason)[:1000]}
+            replace_file(self.run_file, _json.dumps(run))
 
     def seal(self) -> Path:
         """Write ``MANIFEST.json``: every file of the run with its size and digest."""
@@ -263,7 +305,8 @@ class ExperimentFolder:
 
     def unseal(self) -> None:
         """Remove the seal: the run goes on."""
-        remove_file(self.manifest_file)
+        if self.manifest_file.exists():  # where nothing can be written, nothing need be removed
+            remove_file(self.manifest_file)
 
     def verify(self) -> None:
         """Compare a sealed run with its manifest.
@@ -275,10 +318,10 @@ class ExperimentFolder:
 
 
 def run_files(path: Path) -> list[Path]:
-    """Files of a run, without links and without work in progress, in order of their names."""
+    """Files of a run, without links and what begins with a dot, in order of their names."""
     found: list[Path] = []
     for item in sorted(path.iterdir()):
-        if is_scratch(item) or item.is_symlink():
+        if item.name.startswith(".") or item.is_symlink():
             continue
         found += run_files(item) if item.is_dir() else [item]
     return found

@@ -1,52 +1,61 @@
-"""Names of projects and experiments, that become folder names as they are."""
+"""Names of projects and experiments, and the folders that they get."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 import unicodedata
 
 from tt_experiment.errors import ExperimentNameError
 
-__all__ = ["check_name"]
+__all__ = ["folder_name"]
 
 _FORBIDDEN = frozenset('/\\<>:"|?*')
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 )
-_MAX_CHARACTERS = 150
-_MAX_BYTES = 220  # a file name has at most 255, and the time stamp takes its part
+_MAX_BYTES = 190  # a file name has at most 255, and the time stamp takes its part
+_DIGITS = 8
 
 
-def check_name(name: str, what: str = "experiment name") -> str:
-    """Return a name that is safe as a folder name on every system, verbatim.
+def folder_name(name: str, what: str = "experiment name") -> str:
+    """The name itself where every system takes it for a folder, else a safe name made of it.
+
+    Names that are not taken as they are (``a/b``, ``..``, ``CON``, 300 characters) keep what can be
+    kept and get eight digits of their own, so that no two of them share a folder.
 
     Args:
-        name: Any script and emoji are fine; separators and what Windows refuses are not.
+        name: Any text; ``run.json`` keeps it as it is.
         what: What the name is of, for the message.
 
     Raises:
-        ExperimentNameError: It would leave its folder, or not be a folder name everywhere.
+        ExperimentNameError: It is no text, or has nothing to show.
     """
     if not isinstance(name, str):
         msg = f"{what} must be a string. Got {type(name).__name__}"
         raise ExperimentNameError(msg)
-    if problem := _problem(name):
-        shown = name if len(name) <= 80 else f"{name[:80]}..."
-        msg = f"{what} {problem}. Got {shown!r}"
-        raise ExperimentNameError(msg)
-    return name
-
-
-def _problem(name: str) -> str | None:
     if not name.strip():
-        return "must not be empty"
-    if len(name) > _MAX_CHARACTERS or len(name.encode("utf-8", "replace")) > _MAX_BYTES:
-        return f"must have at most {_MAX_CHARACTERS} characters and {_MAX_BYTES} bytes in UTF-8"
-    if bad := sorted(set(name) & _FORBIDDEN):
-        return f"must not contain any of {' '.join(bad)}"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        return "must not contain control characters, line breaks or half surrogates"
-    if name[-1] in ". " or name[0] == " " or name.startswith(".tmp-"):
-        return "must not begin with a space or '.tmp-', nor end with a dot or space"
-    if name.split(".")[0].strip().lower() in _RESERVED:
-        return "must not be a device name of Windows, like CON or LPT1"
-    return None
+        msg = f"{what} must not be empty. Got {name[:80]!r}"
+        raise ExperimentNameError(msg)
+    kept = _safe(name)
+    if kept == name:
+        return name
+    digits = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    return f"{_cut(kept, _MAX_BYTES - _DIGITS - 1)}~{digits}" if kept else digits
+
+
+def _safe(name: str) -> str:
+    """The name without what some system refuses or nobody sees."""
+    visible = "".join(
+        "-" if c in _FORBIDDEN or unicodedata.category(c) in _INVISIBLE else c for c in name
+    )
+    safe = _cut(re.sub(r"^[.~\s]+|[.\s]+$", "", visible), _MAX_BYTES)
+    if safe.split(".")[0].strip().lower() in _RESERVED:
+        return f"_{safe}"
+    return safe
+
+
+def _cut(text: str, size: int) -> str:
+    """At most so many bytes, without half a character."""
+    return text.encode()[:size].decode("utf-8", "ignore").rstrip(". ")

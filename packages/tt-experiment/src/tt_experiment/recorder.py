@@ -1,29 +1,53 @@
 """Metrics and events of a run as JSON Lines: one ``write()`` per record, so a kill loses nothing.
 
 ``metrics/0001.jsonl`` is the first attempt, ``0002.jsonl`` the next. The first line of a segment
-says from which step it goes on; `read_metrics` cuts what an earlier attempt recorded after it.
+says from which step it goes on; `read_metrics` cuts what an earlier attempt recorded after it. A
+line of metrics::
+
+    {"step":20,"epoch":1,"time":1764322345.118,"values":{"loss":0.25,"acc":null},"nonfinite":{"acc":"nan"}}
+
+``events.jsonl`` has one line for each thing that happened (`EVENTS`), in all attempts::
+
+    {"time":"2026-11-28T09:32:25.118+00:00","kind":"checkpoint","data":{"step":20}}
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec
 
 from tt_experiment import _json
 from tt_experiment._durable import LineFile, make_directories
+from tt_experiment._reading import LineProblem, history, metrics_problems, read_events, read_metrics
+from tt_experiment._segments import number_of, segments
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.redact import redact
 from tt_loop.api import RunInfo
 
-__all__ = ["METRICS_FORMAT", "JsonLinesRecorder", "history", "read_events", "read_metrics"]
+__all__ = [
+    "EVENTS",
+    "METRICS_FORMAT",
+    "JsonLinesRecorder",
+    "LineProblem",
+    "history",
+    "metrics_problems",
+    "read_events",
+    "read_metrics",
+]
 
 METRICS_FORMAT = "tt-metrics/1"
+EVENTS = ("start", "resume", "checkpoint", "best", "preempt", "exception", "end", "note")
+"""Kinds of events: an attempt began, from the start or from a step; a checkpoint is committed; it
+is the best so far by a metric; a signal or notice asked the run to end; training failed; the
+attempt ended; anything else, with its ``text``."""
+
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
@@ -38,153 +62,158 @@ def _never_raises(
         try:
             method(self, *args, **kwargs)
         except Exception as error:  # the interface says so: a recorder must not raise
-            self._lost(error)
+            self._failed(error)
 
     return guarded
+
+
+class _Keys(dict[str, str]):
+    """Metric names as JSON writes them before a value; each is encoded once."""
+
+    def __missing__(self, name: str) -> str:
+        key = f"{json.dumps(str(name))}:"
+        if len(self) < 10_000:
+            self[name] = key
+        return key
 
 
 class JsonLinesRecorder:
     """Records a run into its folder; each ``open`` begins an attempt.
 
-    A disk that fails costs records and one warning, never the training: it is tried again with the
-    next record, and `close` tells how many were lost.
+    A full disk costs one warning, never the training: what it does not take is kept, up to 1 MiB,
+    and written when there is room again. `close` tells how many records were lost.
 
     Args:
         folder: The folder of the run, after `ExperimentFolder.write_start`.
+
+    Attributes:
+        attempt: Number of the attempt, from 1.
     """
 
     def __init__(self, folder: ExperimentFolder) -> None:
         self.folder = folder
-        self.lost = 0
-        """Records that could not be written in this attempt."""
+        self.attempt = 0
         self._metrics: LineFile | None = None
         self._events: LineFile | None = None
+        self._keys = _Keys()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._refused, self._is_told = 0, False
+        self._owner = os.getpid()  # a forked process must not write into its parent's files
+
+    @property
+    def lost(self) -> int:
+        """Records of this attempt that could not be written."""
+        files = (self._metrics, self._events)
+        return self._refused + sum(file.lost for file in files if file is not None)
 
     @_never_raises
     def open(self, run: RunInfo, /) -> None:
         """Begin an attempt: a new segment, and a ``start`` or ``resume`` event."""
         self._close_files()
-        self.lost = 0
+        self._begin()
         self.folder.unseal()
         self._events = LineFile(self.folder.events_file)
         make_directories(self.folder.metrics)
-        number = self._open_segment()
+        self._metrics = self._open_segment()
         facts = {"epoch": run.epoch, "world_size": run.world_size, "strategy": run.strategy}
-        head = {"format": METRICS_FORMAT, "attempt": number, "resumed_from_step": run.step}
-        self._write(self._metrics, {**head, "created": _now(), **facts})
-        self.event("resume" if number > 1 else "start", {"step": run.step, **facts})
-        self.folder.begin_attempt(number, run.step)
+        head = {"format": METRICS_FORMAT, "attempt": self.attempt, "resumed_from_step": run.step}
+        head["records_of_that_step"] = run.records
+        line = _json.line({**head, "created": _now(), **facts})
+        self._write(self._metrics, f"{line}\n")
+        self.event("resume" if self.attempt > 1 else "start", {"step": run.step, **facts})
+        self.folder.begin_attempt(self.attempt, run.step)
 
-    def _open_segment(self) -> int:
-        number = 1 + max((_number(path) for path in _segments(self.folder.metrics)), default=0)
-        path = self.folder.metrics / f"{number:04d}.jsonl"
-        self._metrics = LineFile(path, exclusive=True)
-        return number
+    def _open_segment(self) -> LineFile:
+        self.attempt = 1 + max(map(number_of, segments(self.folder.metrics)), default=0)
+        return LineFile(self.folder.metrics / f"{self.attempt:04d}.jsonl", exclusive=True)
 
-    @_never_raises
     def scalars(self, step: int, values: Mapping[str, float], /, *, epoch: int) -> None:
         """Append metric values that are known after ``step`` batches."""
-        numbers, nonfinite = _json.finite({name: float(value) for name, value in values.items()})
-        record = {"step": step, "epoch": epoch, "time": round(time.time(), 3), "values": numbers}
-        self._write(self._metrics, {**record, "nonfinite": nonfinite} if nonfinite else record)
+        try:  # no decorator: this is called at every logged step
+            keys, parts, nonfinite = self._keys, [], {}
+            for name, value in values.items():
+                number = float(value)
+                if number - number == 0.0:
+                    parts.append(f"{keys[name]}{number!r}")
+                else:
+                    parts.append(f"{keys[name]}null")
+                    nonfinite[str(name)] = str(number)
+            rest = f',"nonfinite":{_json.line(nonfinite)}' if nonfinite else ""
+            self._write(
+                self._metrics,
+                f'{{"step":{int(step)},"epoch":{int(epoch)},"time":{time.time():.3f},'
+                f'"values":{{{",".join(parts)}}}{rest}}}\n',
+            )
+        except Exception as error:  # the interface says so: a recorder must not raise
+            self._failed(error)
 
     @_never_raises
     def event(self, kind: str, data: Mapping[str, Any], /) -> None:
-        """Append something that happened; values that JSON does not have are described."""
-        self._write(self._events, {"time": _now(), "kind": kind, "data": redact(data)})
+        """Append something that happened; values that JSON does not have are described.
+
+        Args:
+            kind: One of `EVENTS`; readers ignore others.
+            data: What is known of it.
+        """
+        line = _json.line({"time": _now(), "kind": kind, "data": redact(data)})
+        self._write(self._events, f"{line}\n")
+
+    @_never_raises
+    def sync(self) -> None:
+        """Have on the disk what was recorded: it survives a power cut from now on."""
+        for file in (self._metrics, self._events):
+            if file is not None:
+                file.flush()
 
     @_never_raises
     def close(self, status: Literal["completed", "failed", "interrupted"], /) -> None:
         """End the attempt: an ``end`` event, everything on disk, the status in ``run.json``."""
-        self.event("end", {"status": status, "lost_records": self.lost})
+        if os.getpid() != self._owner:
+            return
+        lost = self._close_metrics()
+        if lost:
+            _log.warning("%d records of %s could not be written", lost, self.folder.path)
+        self.event("end", {"status": status, "lost_records": lost})
         try:
             self._close_files()
         finally:
             self.folder.finish(status)
 
-    def _write(self, file: LineFile | None, record: Mapping[str, Any]) -> None:
+    def _close_metrics(self) -> int:
+        """Close the metrics, which may lose some, and tell how many records are lost in all."""
+        file = self._metrics
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                self._failed(error)
+        return self.lost
+
+    def _write(self, file: LineFile | None, line: str) -> None:
+        if os.getpid() != self._owner:
+            return
         if file is None:
             msg = "a recorder records between open and close"
             raise ValueError(msg)
-        file.append(_json.line(record))
+        file.append(line.encode())
 
     def _close_files(self) -> None:
-        files, self._metrics, self._events = (self._metrics, self._events), None, None
-        with ExitStack() as stack:  # each is closed, whatever happens to the other
-            for file in files:
-                if file is not None:
-                    stack.callback(file.close)
-
-    def _lost(self, error: Exception) -> None:
-        self.lost += 1
-        if self.lost == 1:
-            _log.warning("recording into %s failed, training goes on: %s", self.folder.path, error)
-
-
-def read_metrics(path: Path | str) -> list[dict[str, Any]]:
-    """Read the metrics of a run as one history.
-
-    Args:
-        path: The ``metrics`` folder of a run, or the run's own folder.
-
-    Returns:
-        Records with ``step``, ``epoch``, ``time``, ``attempt`` and ``values`` in order. What an
-        attempt recorded after the step from which a later one goes on is left out, and so is a
-        line that a kill has torn.
-    """
-    folder = Path(path)
-    folder = folder / "metrics" if (folder / "metrics").is_dir() else folder
-    records: list[dict[str, Any]] = []
-    for segment in _segments(folder):
-        lines = _lines(segment)
-        if not lines:
-            continue  # killed before the first line was whole: nothing was recorded
-        resumed = lines[0].get("resumed_from_step", lines[0].get("step", 0) - 1)
-        records = [record for record in records if record["step"] <= resumed]
-        records += [_record(line, _number(segment)) for line in lines if "values" in line]
-    return records
-
-
-def history(records: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """Curves of the metrics in records: by name, pairs of step and value."""
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for record in records:
-        for name, value in record["values"].items():
-            curves.setdefault(name, []).append((record["step"], value))
-    return curves
-
-
-def read_events(path: Path | str) -> list[dict[str, Any]]:
-    """Read ``events.jsonl``, without a line that a kill has torn; empty if there is no file."""
-    return [line for line in _lines(Path(path)) if "kind" in line]
-
-
-def _record(line: dict[str, Any], attempt: int) -> dict[str, Any]:
-    values = _json.restore(line["values"], line.get("nonfinite", {}))
-    facts = {key: line.get(key) for key in ("step", "epoch", "time")}
-    return {**facts, "attempt": attempt, "values": values}
-
-
-def _segments(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.glob("*.jsonl") if p.stem.isdigit()), key=_number)
-
-
-def _number(path: Path) -> int:
-    return int(path.stem)
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    found = []
-    for line in path.read_bytes().split(b"\n"):
+        files = [file for file in (self._metrics, self._events) if file is not None]
         try:
-            found.append(_json.load_object(line))
-        except ValueError:  # torn, or the empty end of the file
-            continue
-    return found
+            with ExitStack() as stack:  # each is closed, whatever happens to the other
+                for file in files:
+                    stack.callback(file.close)
+        finally:
+            self._refused, self._metrics, self._events = self.lost, None, None
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, OSError):  # what a disk does not take is kept by its file
+            self._refused += 1
+        if not self._is_told:
+            self._is_told = True
+            _log.warning("recording into %s failed, training goes on: %s", self.folder.path, error)
 
 
 def _now() -> str:

@@ -16,9 +16,6 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-import torch
-
 from tt_experiment._secrets import REDACTED, has_secret, is_secret_key, redact_text
 
 __all__ = ["REDACTED", "has_secret", "is_secret_key", "redact", "redact_text"]
@@ -48,6 +45,9 @@ def _convert(value: Any, depth: int) -> Any:
 
 
 def _convert_known(value: Any, depth: int) -> Any:
+    import numpy as np  # here, as in `_describe`: readers of runs start faster without
+    import torch
+
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -111,6 +111,9 @@ def _sequence(value: Sequence[Any], depth: int) -> list[Any]:
 
 
 def _describe(value: Any) -> str:
+    import numpy as np
+    import torch
+
     if isinstance(value, np.ndarray | torch.Tensor):
         return f"<{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}>"
     if hasattr(value, "__qualname__") and hasattr(value, "__module__"):

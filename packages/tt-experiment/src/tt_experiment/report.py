@@ -1,179 +1,167 @@
 """``results/report.html``: one page that tells what a run was, and needs nothing but itself.
 
-Everything on it comes from the run's folder and is escaped; the page loads nothing and runs no
-script, which its content security policy enforces.
+Everything on it comes from the run's folder. What others named is text, never markup; the page
+loads nothing, and its content security policy lets nothing run but its own script, which makes the
+charts and tables answer. Without a script, and on paper, the same page shows the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
-from tt_experiment import _json
-from tt_experiment._checkpoint_files import scan
+from tt_experiment import _json, _report_run, _report_source, _report_story
+from tt_experiment._columns import Columns, of_history, read_columns, read_samples
 from tt_experiment._durable import make_directories, replace_file
+from tt_experiment._entries import Entry, scan
 from tt_experiment._html import Markup, join, tag
-from tt_experiment._report_curves import curve_cards
-from tt_experiment._report_parts import card, date, flat, pairs, section, size, table
-from tt_experiment._report_style import STYLE
-from tt_experiment._svg import number
-from tt_experiment.errors import FormatVersionError
+from tt_experiment._pins import read_pins
+from tt_experiment._report_curves import Drawn, curves
+from tt_experiment._report_page import Part, page
+from tt_experiment._report_results import found_results, intervals_in, result_cards
+from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
 from tt_experiment.folder import ExperimentFolder, run_files
-from tt_experiment.recorder import history, read_metrics
+from tt_experiment.recorder import read_events
 
 __all__ = ["write_report"]
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_MAX_FILES = 300
+_log = logging.getLogger(__name__)
+_NOTHING = Drawn(None, {"axes": [], "charts": [], "marks": []})
+T = TypeVar("T")
 
 
 def write_report(folder: ExperimentFolder) -> Path:
     """Write the report of a run, finished or not, from the files in its folder.
 
+    What is damaged is named on the page, which shows the rest.
+
     Raises:
         RunFolderError: The folder has no ``run.json``.
     """
-    run = folder.run()
-    title = f"{run['experiment']} · {run['project']}"
-    sections = [
-        section("Results", _results(folder)),
-        section("Learning curves", curve_cards(history(read_metrics(folder.metrics)))),
-        section("Hyperparameters", card(pairs(flat(_read(folder.hyperparams_file))))),
-        section("Checkpoints", _checkpoints(folder)),
-        section("Attempts", _attempts(run)),
-        section("Environment", _environment(folder, run)),
-        section("Files", _files(folder)),
-    ]
-    body = tag("main", _header(run), *(section for section in sections if section))
+    report = _Report(folder)
+    content = report.page()
     make_directories(folder.results)
-    replace_file(folder.report_file, _page(title, body).encode())
+    replace_file(folder.report_file, content)
     return folder.report_file
 
 
-def _page(title: str, body: Markup) -> str:
-    head = join(
-        [
-            Markup('<meta charset="utf-8">'),
-            Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            tag("title", title),
-            tag("style", Markup(STYLE)),
+class _Report:
+    """Reads a run's files, and puts the page together."""
+
+    def __init__(self, folder: ExperimentFolder) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+        self.run = folder.run()
+        self.document = self._read(folder.results_file)
+        self.columns = self._part(self._metrics) or of_history({})
+        self.entries, self.damaged = self._part(self._scan) or ([], [])
+        self.pinned = self._part(lambda: read_pins(folder.checkpoints)) or {}
+
+    def page(self) -> bytes:
+        """The whole page."""
+        drawn, system = self._part(self._curves) or _NOTHING, self._part(self._system) or _NOTHING
+        parts = [
+            Part("Results", self._part(self._results)),
+            Part("Learning curves", _with_tools(drawn.content)),
+            Part("Hyperparameters", self._part(self._hyperparams)),
+            Part("Checkpoints", self._part(self._checkpoint_table)),
+            Part("Attempts", self._part(self._attempts)),
+            Part("System", system.content),
+            Part("Environment", self._part(self._environment)),
+            Part("Events", self._part(self._events)),
+            Part("Files", self._part(self._files)),
         ]
-    )
-    page = tag("html", tag("head", head), tag("body", body), lang="en")
-    return f"<!DOCTYPE html>\n{page}\n"
+        tiles = self._part(self._tiles)
+        header = join([_report_run.header(self.run, self.columns, self.problems), tiles or ""])
+        title = f"{self.run.get('experiment')} · {self.run.get('project')}"
+        return page(title, header, parts, _together(drawn, system))
+
+    def _part(self, make: Callable[[], T]) -> T | None:
+        """One part of the page; if a strange file makes it fail, the others are shown."""
+        try:
+            return make()
+        except Exception as error:  # the page is for looking at what went wrong, too
+            _log.warning("a part of the report of %s is left out", self.folder.path, exc_info=True)
+            self.problems.append(f"A part of this page could not be made: {error}")
+            return None
+
+    def _metrics(self) -> Columns:
+        columns = read_columns(self.folder.metrics)
+        kept = self.document.get("training_history")
+        return columns if columns.curves or not isinstance(kept, dict) else of_history(kept)
+
+    def _curves(self) -> Drawn:
+        return curves(self.columns, [entry.step for entry in self.entries])
+
+    def _system(self) -> Drawn:
+        return curves(read_samples(self.folder.path / "system", self.columns), [], "system")
+
+    def _tiles(self) -> Markup:
+        return _report_run.tiles(self.run, self.columns, *self._found())
+
+    def _found(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return found_results(self.document), intervals_in(self.document)
+
+    def _results(self) -> Markup | None:
+        return result_cards(*self._found())
+
+    def _hyperparams(self) -> Markup | None:
+        return _report_source.hyperparams(self._read(self.folder.hyperparams_file))
+
+    def _checkpoint_table(self) -> Markup | None:
+        return _report_run.checkpoints(self.entries, self.pinned, self.damaged)
+
+    def _attempts(self) -> Markup | None:
+        return _report_story.attempts(self.run, self.columns)
+
+    def _environment(self) -> Markup | None:
+        return _report_source.environment(
+            self.run.get("versions"),
+            self._read(self.folder.environment_file),
+            self._read(self.folder.git_file),
+            self._read(self.folder.data_file),
+            self.folder.path / "git.diff",
+        )
+
+    def _events(self) -> Markup | None:
+        return _report_story.events(read_events(self.folder.events_file))
+
+    def _files(self) -> Markup | None:
+        paths = [p for p in run_files(self.folder.path) if p != self.folder.report_file]
+        return _report_source.files(self.folder.path, paths)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """A JSON file; one that is damaged is told."""
+        try:
+            return _json.load_object(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            self.problems.append(f"{path.name} is damaged: {error}")
+            return {}
+
+    def _scan(self) -> tuple[list[Entry], list[CorruptCheckpoint | FormatVersionError]]:
+        try:
+            entries, damaged = scan(self.folder.checkpoints)
+        except FormatVersionError as error:
+            return [], [error]
+        return entries, [*damaged]
 
 
-def _header(run: Mapping[str, Any]) -> Markup:
-    attempts = run.get("attempts", [])
-    ended = attempts[-1].get("ended") if attempts else None
-    facts = [
-        tag("span", run.get("status", "unknown"), class_=f"badge {run.get('status')}"),
-        tag("span", "created ", tag("b", date(run.get("created")))),
-        tag("span", "ended ", tag("b", date(ended))) if ended else "",
-        tag("span", "run ", tag("code", run.get("id", ""))),
-        tag("span", "from run ", tag("code", run["parent"])) if run.get("parent") else "",
-    ]
-    crumb = tag("p", run["project"], class_="crumb")
-    return tag("header", crumb, tag("h1", run["experiment"]), tag("p", *facts, class_="facts"))
+def _with_tools(charts: Markup | None) -> Markup | None:
+    """The charts below what sets all of them."""
+    return join([tag("div", class_="tools chart-tools"), charts]) if charts else None
 
 
-def _results(folder: ExperimentFolder) -> Markup | None:
-    packages = _read(folder.results_file).get("results")
-    if not isinstance(packages, dict) or not packages:
-        return None
-    cards = [
-        tag("section", tag("h3", name), pairs(flat(values), numeric=True), class_="card")
-        for name, values in packages.items()
-    ]
-    return tag("div", *cards, class_="grid-2")
-
-
-def _checkpoints(folder: ExperimentFolder) -> Markup | None:
-    try:
-        entries, damaged = scan(folder.checkpoints)
-    except FormatVersionError as error:
-        return card(tag("p", error, class_="note"))
-    if not entries and not damaged:
-        return None
-    names = list(dict.fromkeys(name for entry in entries for name in entry.scores))
-    best = _hint(folder.checkpoints / "BEST")
-    rows = [
-        [
-            (number(entry.step), "n"),
-            *((number(entry.scores[name]) if name in entry.scores else "", "n") for name in names),
-            (date(entry.manifest.facts.get("created")), None),
-            (_marks(entry is entries[0], entry.path.name == best), None),
-        ]
-        for entry in entries
-    ]
-    notes = [tag("p", problem, class_="note") for problem in damaged]
-    head = [("step", "n"), *((name, "n") for name in names), ("created", None), ("", None)]
-    return card(table(head, rows), *notes)
-
-
-def _marks(latest: bool, best: bool) -> Markup:
-    words = [("latest", "running", latest), ("best", "completed", best)]
-    return join(tag("span", word, class_=f"badge {style}") for word, style, on in words if on)
-
-
-def _hint(path: Path) -> str:
-    return path.read_text("utf-8", "replace").strip() if path.is_file() else ""
-
-
-def _attempts(run: Mapping[str, Any]) -> Markup | None:
-    attempts = run.get("attempts")
-    if not attempts:
-        return None
-    rows = [
-        [
-            (attempt["number"], "n"),
-            (number(attempt["from_step"]), "n"),
-            (date(attempt["started"]), None),
-            (date(attempt.get("ended")), None),
-            (attempt.get("status", "no farewell"), None),
-        ]
-        for attempt in attempts
-    ]
-    head = [
-        ("attempt", "n"),
-        ("from step", "n"),
-        ("started", None),
-        ("ended", None),
-        ("status", None),
-    ]
-    return card(table(head, rows))
-
-
-def _environment(folder: ExperimentFolder, run: Mapping[str, Any]) -> Markup | None:
-    environment, git = _read(folder.environment_file), _read(folder.git_file)
-    packages = run.get("versions") or environment.pop("versions", {})
-    environment.pop("versions", None)
-    cards = [
-        tag("section", tag("h3", name), pairs(flat(values)), class_="card")
-        for name, values in (("Packages", packages), ("Machine", environment), ("Git", git))
-        if values
-    ]
-    return tag("div", *cards, class_="grid-2") if cards else None
-
-
-def _files(folder: ExperimentFolder) -> Markup | None:
-    paths = [path for path in run_files(folder.path) if path != folder.report_file]
-    rows = []
-    for path in paths[:_MAX_FILES]:
-        name = path.relative_to(folder.path).as_posix()
-        link = tag("a", name, href="../" + quote(name, errors="replace"))
-        rows.append([(link, None), (size(path.stat().st_size), "n")])
-    more = len(paths) - len(rows)
-    note = tag("p", f"and {more} more", class_="note") if more else ""
-    summary = tag("summary", f"{len(paths)} files")
-    return card(tag("details", summary, table([("file", None), ("size", "n")], rows), note))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return _json.load_object(path.read_bytes())
-    except (OSError, ValueError):  # not written, or damaged: the page shows what there is
-        return {}
+def _together(*drawn: Drawn) -> dict[str, Any]:
+    """Data of several sections as one, for the charts of a page share their view."""
+    axes: list[Any] = []
+    charts: list[Any] = []
+    for part in drawn:
+        for chart in part.data["charts"]:
+            lines = [{**line, "axis": line["axis"] + len(axes)} for line in chart["series"]]
+            charts.append({**chart, "series": lines})
+        axes += part.data["axes"]
+    return {"axes": axes, "charts": charts, "marks": drawn[0].data["marks"]}

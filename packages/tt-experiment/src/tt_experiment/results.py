@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tt_experiment._durable import (
     write_file,
 )
 from tt_experiment._manifest import Manifest
+from tt_experiment._predictions import arrays_of, predictions_in
 from tt_experiment._tensors import read_tensors, tensor_chunks
 from tt_experiment._tree import decode, encode
 from tt_experiment.errors import ResultsError
@@ -33,6 +35,8 @@ __all__ = [
     "MODEL_FORMAT",
     "RESULTS_FORMAT",
     "load_model",
+    "plain_results",
+    "read_predictions",
     "read_results",
     "save_model",
     "save_results",
@@ -46,22 +50,24 @@ def save_results(
     folder: ExperimentFolder,
     results: Mapping[str, Mapping[str, Any]],
     predictions: Mapping[str, tuple[Any, Any]] | None = None,
+    *,
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``results/results.json`` and ``results/predictions.npz``.
 
     Args:
         folder: The run.
-        results: By package (``"classification_VAL"``), the numbers by name; arrays and nested
-            mappings are fine. NaN is written as null and listed under ``nonfinite``.
-        predictions: By package, targets and predictions: arrays, tensors, or lists that make one.
-            Read them with ``numpy.load(path)["classification_VAL/y_true"]``. Without any there is
-            no such file.
+        results: By package (``"classification_VAL"``), the numbers by name; arrays, data classes
+            and nested mappings are fine. NaN is written as null and listed under ``nonfinite``.
+        predictions: By package, targets and predictions, for `read_predictions`. Without any there
+            is no such file.
+        about: What else to keep in ``results.json``, by name.
 
     Raises:
-        ResultsError: A value is not one of JSON, or an array would need pickle.
+        ResultsError: A value would need pickle.
     """
-    content = _results_json(results)
-    arrays = _arrays(predictions or {})
+    content = _results_json(results, about or {})
+    arrays = arrays_of(predictions or {})
     make_directories(folder.results)
     if arrays:
         buffer = io.BytesIO()
@@ -81,42 +87,42 @@ def read_results(folder: ExperimentFolder) -> dict[str, dict[str, Any]]:
     return packages
 
 
-def _results_json(results: Mapping[str, Mapping[str, Any]]) -> bytes:
-    values, nonfinite = _json.finite(_json.plain(results))
+def read_predictions(folder: ExperimentFolder) -> dict[str, tuple[Any, Any]]:
+    """Read ``results/predictions.npz``: by package, targets and predictions.
+
+    Arrays and tensors come back as arrays; lists of texts, dicts or sequences of different lengths
+    as they were.
+
+    Raises:
+        ResultsError: The file is not one that `save_results` wrote.
+        FileNotFoundError: No predictions were kept.
+    """
+    return predictions_in(folder.predictions_file)
+
+
+def _results_json(results: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> bytes:
     try:
-        return _json.dumps({"format": RESULTS_FORMAT, "results": values, "nonfinite": nonfinite})
-    except (TypeError, ValueError) as error:
+        values, nonfinite = _json.finite(plain_results(results))
+        other, flags = _json.finite(plain_results(about))
+        flags = {f"/{path}": text for path, text in flags.items()}
+        document = {"format": RESULTS_FORMAT, **other, "results": values}
+        return _json.dumps({**document, "nonfinite": nonfinite | flags})
+    except (TypeError, ValueError, RecursionError) as error:
         msg = f"results are numbers, strings, arrays, and lists and mappings of them: {error}"
         raise ResultsError(msg) from error
 
 
-def _arrays(predictions: Mapping[str, tuple[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    arrays = {}
-    for name, (y_true, y_predicted) in predictions.items():
-        arrays[f"{name}/y_true"] = _array(f"y_true of {name!r}", y_true)
-        arrays[f"{name}/y_predicted"] = _array(f"y_predicted of {name!r}", y_predicted)
-    return arrays
-
-
-def _array(what: str, values: Any) -> np.ndarray[Any, Any]:
-    rule = f"{what} must make an array of numbers, booleans or strings"
-    advice = "pad sequences of different lengths to one length, or keep them in a file of your own"
-    try:
-        array = np.asarray(_host(values))
-    except (TypeError, ValueError) as error:
-        msg = f"{rule}: {error}. {advice}"
-        raise ResultsError(msg) from error
-    if array.dtype.hasobject:
-        msg = f"{rule}, because objects would need pickle. Got {array.dtype}: {advice}"
-        raise ResultsError(msg)
-    return array
-
-
-def _host(values: Any) -> Any:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        return values.float() if values.dtype is torch.bfloat16 else values  # NumPy has none
-    return values
+def plain_results(value: Any) -> Any:
+    """Values that JSON has; data classes and named tuples keep the names of their fields."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(key): plain_results(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_results(item) for item in value]
+    return _json.plain(value)
 
 
 def save_model(folder: ExperimentFolder, state_dict: Mapping[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""Conformance kits: what any checkpoint store, and any blob store, has to pass.
+"""Conformance kits: checkpoint and blob stores, loggers; and a store that fails on command.
 
 Derive a test class, say how a store is made, and pytest runs the rest::
 
@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
+import threading
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from tt_experiment.ports import BlobStore
+from tt_experiment.ports import BlobInfo, BlobStore, Logger, RunFacts
+from tt_experiment.recorder import EVENTS
 from tt_loop.api import CheckpointStore, Tree
 
-__all__ = ["BlobStoreContract", "CheckpointStoreContract"]
+__all__ = ["BlobStoreContract", "CheckpointStoreContract", "LoggerContract", "MemoryBlobStore"]
 
 
 @contextmanager
@@ -104,13 +110,119 @@ class CheckpointStoreContract(ABC):
         assert store.load(ref)["model"]["w"][0, 0] == 2.0
 
     def test_training_may_go_on_once_the_state_is_staged(self, tmp_path: Path) -> None:
-        """What changes after ``wait_staged`` is not in the checkpoint."""
+        """What changes after ``wait_staged`` is not in the checkpoint, be it small or large."""
         store = self.make_store(tmp_path)
-        tree = _tree(1.0)
+        for step, numbers in enumerate((6, 3_000_000)):
+            weight = torch.ones(numbers)
+            ticket = store.save({"model": {"w": weight}}, step=step, scores={})
+            ticket.wait_staged()
+            weight.fill_(9.0)
+            assert torch.equal(store.load(ticket.wait_committed())["model"]["w"], weight * 0 + 1)
+
+    def test_what_is_no_tensor_may_change_at_once(self, tmp_path: Path) -> None:
+        """Lists, dicts and values are copied when ``save`` returns; tensors may still be lent."""
+        store = self.make_store(tmp_path)
+        tree = {**_tree(1.0), "large": torch.ones(3_000_000)}
         ticket = store.save(tree, step=1, scores={})
+        tree["history"]["loss"].append(7.0)
+        tree["history"]["name"] = tree["late"] = "changed"
         ticket.wait_staged()
-        tree["model"]["w"].fill_(9.0)
-        assert store.load(ticket.wait_committed())["model"]["w"][0, 0] == 1.0
+        loaded = store.load(ticket.wait_committed())
+        assert loaded["history"] == _tree(1.0)["history"]
+        assert "late" not in loaded
+
+    def test_tensors_that_share_memory_come_back_equal(self, tmp_path: Path) -> None:
+        """Tied weights, views and transposed ones."""
+        store = self.make_store(tmp_path)
+        base = torch.arange(1_000_000.0).reshape(1000, -1)
+        model = {"base": base, "tied": base, "row": base[3], "turned": base.t()}
+        ticket = store.save({"model": model}, step=1, scores={})
+        loaded = store.load(ticket.wait_committed())["model"]
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in model.items())
+
+    def test_a_save_that_nobody_waited_for_is_kept(self, tmp_path: Path) -> None:
+        """The next one waits for it."""
+        store = self.make_store(tmp_path)
+        for step in (1, 2):
+            ticket = store.save({"model": {"w": torch.ones(step)}}, step=step, scores={})
+        ticket.wait_committed()
+        ref = store.latest()
+        assert ref is not None
+        assert ref.step == 2
+
+
+class LoggerContract(ABC):
+    """What `tt_experiment.ports.Logger` promises."""
+
+    @abstractmethod
+    def make_logger(self, path: Path) -> Logger:
+        """A logger that keeps what it gets at a place."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Mapping[str, Sequence[tuple[int, float]]]:
+        """What is there after `Logger.finish`: by name, pairs of step and value in order."""
+
+    def attempt(self, path: Path, curve: Mapping[int, float], number: int, step: int) -> None:
+        """Log a curve ``loss`` in an attempt that goes on from a step."""
+        logger = self.make_logger(path)
+        logger.start(_facts(path, number, step, {"lr": 0.1}))
+        for at, value in curve.items():
+            logger.scalars(at, {"loss": value}, epoch=at // 20)
+        logger.finish("completed")
+
+    def check(self, path: Path, expected: Mapping[int, float]) -> None:
+        """Compare the curve ``loss``; tools may keep single precision."""
+        found = dict(self.read(path)["loss"])
+        assert len(found) == len(self.read(path)["loss"])  # no step twice
+        assert list(found) == list(expected)
+        assert all(math.isclose(found[step], expected[step], rel_tol=1e-6) for step in expected)
+
+    def test_values_come_back(self, tmp_path: Path) -> None:
+        """By name and step."""
+        curve = {10: 0.5, 20: 0.1, 30: 1e-12}
+        self.attempt(tmp_path, curve, 1, 0)
+        self.check(tmp_path, curve)
+
+    def test_an_attempt_that_goes_on_shows_no_step_twice(self, tmp_path: Path) -> None:
+        """What is trained again gives the same numbers."""
+        self.attempt(tmp_path, {10: 1.0, 20: 2.0, 30: 3.0}, 1, 0)
+        self.attempt(tmp_path, {30: 3.0, 40: 4.0}, 2, 20)
+        self.check(tmp_path, {10: 1.0, 20: 2.0, 30: 3.0, 40: 4.0})
+
+    def test_whatever_a_run_has_is_taken(self, tmp_path: Path) -> None:
+        """Odd names, values that are not finite, nested hyperparameters, all kinds of events."""
+        hyperparams = {"a": {"b": [1, None], "c": {}}, "": True, "<b>|": "x" * 10_000, "n": 10**30}
+        logger = self.make_logger(tmp_path)
+        logger.start(_facts(tmp_path, 1, 0, hyperparams))
+        for step, name in enumerate(("a b", "a/b", "../x", "/x", "", "_step", "\u2603", "n" * 400)):
+            logger.scalars(step, {name: math.nan, "loss": math.inf}, epoch=0)
+        for kind in EVENTS:
+            logger.event(kind, {"step": 1, "text": "<b>", "scores": {"loss": None}})
+        logger.finish("failed")
+        assert "loss" in self.read(tmp_path)
+
+    def test_finishing_is_always_possible(self, tmp_path: Path) -> None:
+        """Before a start and a second time too."""
+        logger = self.make_logger(tmp_path)
+        logger.finish("interrupted")
+        logger.start(_facts(tmp_path, 1, 0, {}))
+        logger.finish("interrupted")
+        logger.finish("interrupted")
+
+    def test_it_goes_to_other_processes_before_it_starts(self, tmp_path: Path) -> None:
+        """A fit on several processes pickles it."""
+        logger = pickle.loads(pickle.dumps(self.make_logger(tmp_path)))
+        logger.start(_facts(tmp_path, 1, 0, {}))
+        logger.scalars(1, {"loss": 1.0}, epoch=0)
+        logger.finish("completed")
+        self.check(tmp_path, {1: 1.0})
+
+
+def _facts(path: Path, attempt: int, step: int, hyperparams: Mapping[str, Any]) -> RunFacts:
+    folder = path / "run"
+    folder.mkdir(exist_ok=True)
+    identity = f"run-{zlib.crc32(str(path).encode()):08x}"
+    return RunFacts(identity, "project", "experiment", folder, hyperparams, attempt, step)
 
 
 class BlobStoreContract(ABC):
@@ -177,3 +289,119 @@ class BlobStoreContract(ABC):
         assert [info.key for info in store.list("b")] == ["b/1", "b/2", "bc"]
         store.delete("b/1")
         assert [info.key for info in store.list("b/")] == ["b/2"]
+
+    def test_a_key_is_free_again_after_delete(self, tmp_path: Path) -> None:
+        """And parts of it may begin with a dot."""
+        store = self.make_store(tmp_path / "store")
+        store.put("run/.claims/0001.json", b"first", if_absent=True)
+        assert [info.key for info in store.list("run/.claims/")] == ["run/.claims/0001.json"]
+        store.delete("run/.claims/0001.json")
+        store.put("run/.claims/0001.json", b"second", if_absent=True)
+        store.get("run/.claims/0001.json", tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == b"second"
+
+    def test_of_many_that_create_a_key_one_succeeds(self, tmp_path: Path) -> None:
+        """Its content is what is there."""
+        store = self.make_store(tmp_path / "store")
+        won: list[int] = []
+
+        def create(number: int) -> None:
+            with suppress(FileExistsError):
+                store.put("key", b"%d" % number, if_absent=True)
+                won.append(number)
+
+        threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        store.get("key", tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == b"%d" % won[0]
+        assert len(won) == 1
+
+    def test_head_knows_the_digest_of_the_last_content(self, tmp_path: Path) -> None:
+        """So that it can be told what is to be copied again."""
+        store = self.make_store(tmp_path / "store")
+        for content in (b"one", b"other"):
+            digest = hashlib.sha256(content).hexdigest()
+            store.put("key", content, sha256=digest)
+            info = store.head("key")
+            assert info is not None
+            assert (info.size, info.sha256) == (len(content), digest)
+
+    def test_a_file_that_is_not_there_stores_nothing(self, tmp_path: Path) -> None:
+        """It may have been deleted a moment ago."""
+        store = self.make_store(tmp_path / "store")
+        with _raises(FileNotFoundError):
+            store.put("key", tmp_path / "gone", sha256="0" * 64)
+        assert store.head("key") is None
+
+
+@dataclass(frozen=True)
+class _Info:
+    key: str
+    size: int
+    sha256: str | None
+
+
+class MemoryBlobStore:
+    """A `BlobStore` in memory, for tests.
+
+    Attributes:
+        objects: What it has.
+        stored: The keys of all `put` that succeeded, in their order.
+        before: Called with a method's name and a key before each request. What it raises, the
+            request raises.
+    """
+
+    def __init__(self, url: str = "mem://test") -> None:
+        self.url = url
+        self.objects: dict[str, bytes] = {}
+        self.stored: list[str] = []
+        self.before: Callable[[str, str], object] = lambda _method, _key: None
+        self._guard = threading.Lock()
+
+    def put(
+        self,
+        key: str,
+        source: Path | bytes,
+        /,
+        *,
+        sha256: str | None = None,
+        if_absent: bool = False,
+    ) -> BlobInfo:
+        self.before("put", key)
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+            msg = f"{key} must have the digest {sha256}"
+            raise ValueError(msg)
+        with self._guard:
+            if if_absent and key in self.objects:
+                raise FileExistsError(key)
+            self.objects[key] = content
+            self.stored.append(key)
+        return self._info(key, content)
+
+    def get(self, key: str, target: Path, /) -> BlobInfo:
+        self.before("get", key)
+        if key not in self.objects:
+            raise FileNotFoundError(key)
+        target.write_bytes(self.objects[key])
+        return self._info(key, self.objects[key])
+
+    def head(self, key: str, /) -> BlobInfo | None:
+        self.before("head", key)
+        content = self.objects.get(key)
+        return None if content is None else self._info(key, content)
+
+    def list(self, prefix: str = "", /) -> Iterator[BlobInfo]:
+        self.before("list", prefix)
+        found = {key: content for key, content in self.objects.items() if key.startswith(prefix)}
+        return iter([self._info(key, found[key]) for key in sorted(found)])
+
+    def delete(self, key: str, /) -> None:
+        self.before("delete", key)
+        self.objects.pop(key, None)
+
+    def _info(self, key: str, content: bytes) -> BlobInfo:
+        return _Info(key, len(content), hashlib.sha256(content).hexdigest())

@@ -9,16 +9,15 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from tt_experiment.callbacks import (
-    ExperimentCheckpoint,
-    ExperimentEndSave,
-    best_policy,
-    check_loaders,
-)
+from tt_experiment.callbacks._run import best_policy
+from tt_experiment.callbacks.checkpoint import ExperimentCheckpoint
+from tt_experiment.callbacks.end_save import ExperimentEndSave, check_loaders
 from tt_experiment.checkpoints import BestPolicy
-from tt_experiment.errors import ExperimentSetupError
+from tt_experiment.errors import ExperimentSetupError, UploadError, UploadPending
 from tt_experiment.experiment import Experiment
 from tt_experiment.ports import BlobStore
+from tt_experiment.provenance import Provenance
+from tt_experiment.resume import asked_for, resuming
 from tt_experiment.stores import cloud_url
 from tt_loop.api import Callback, ResultPackage, TrainLoop
 
@@ -61,24 +60,49 @@ class _TrackedTrainLoop(TrainLoop):
         num_iterations: int = 0,
         callbacks: Sequence[Callback] | None = None,
         grad_accumulation: int = 1,
-        **launch_options: Any,
+        *,
+        resume: str | Path | None = None,
+        **options: Any,
     ) -> Any:
         """Train, keep what comes out, and return the trained model; see `TrainLoop.fit`.
 
+        Args:
+            num_epochs: As for `TrainLoop.fit`, and so are the next three. Of a run that is gone on
+                with, the epochs it had count.
+            num_iterations: Number of batches, instead of epochs.
+            callbacks: Added to those that the loop has.
+            grad_accumulation: Number of batches whose gradients make one step.
+            resume: Go on with a run, in its own folder and to the same bits: ``"auto"`` with the
+                newest unfinished one of the same names and hyperparameters, if there is one; or
+                the folder of a run or of one of its checkpoints, its ``id``, its folder's name, or
+                its URL in a store. See `resume_from`.
+            **options: Further options of `TrainLoop.fit`.
+
         Raises:
-            UploadError: The run is complete on disk, but did not wholly reach the store.
+            Preempted: A signal asked to end, and the state is safe: start the program again.
+            UploadPending: The run is complete on disk, but not yet wholly in the store.
+            NoValidCheckpoint: The run to resume has checkpoints and none of them is valid.
+            CheckpointMismatch: Its state is that of another model, optimizer or scheduler.
         """
         together = [*self._tracking, *(callbacks or ())]
+        resume = asked_for(resume)
+        if resume is not None:
+            first, last = resuming(self.experiment, resume)
+            together = [first, *together, last]
         try:
-            model = super().fit(
-                num_epochs, num_iterations, together, grad_accumulation, **launch_options
-            )
+            model = super().fit(num_epochs, num_iterations, together, grad_accumulation, **options)
         except BaseException:
             self._note_failure()
             raise
         if self.is_main_process():
-            self.experiment.upload()
+            self._upload()
         return model
+
+    def _upload(self) -> None:
+        try:
+            self.experiment.upload()
+        except UploadError as error:
+            raise UploadPending(str(error)) from error
 
     def _note_failure(self) -> None:
         """Finish the run if whoever recorded it is dead; the failure itself is what is told."""
@@ -97,6 +121,13 @@ def _store(
         msg = f"Say where to copy the run once: store={store!r}, or cloud_save_mode={mode!r}."
         raise ExperimentSetupError(msg)
     return url if store is None else store
+
+
+def _checkpoint(experiment: Experiment, iteration_save_freq: int) -> ExperimentCheckpoint:
+    if iteration_save_freq < 0:
+        msg = f"iteration_save_freq is a number of batches, or 0, got {iteration_save_freq}."
+        raise ExperimentSetupError(msg)
+    return ExperimentCheckpoint(experiment, every_batches=iteration_save_freq or None)
 
 
 class TrainLoopCheckpoint(_TrackedTrainLoop):
@@ -120,6 +151,7 @@ class TrainLoopCheckpoint(_TrackedTrainLoop):
         rm_subopt_local_models: ``True``, the name of a metric, or a `BestPolicy`: keep only the
             best checkpoints and the newest.
         num_best_checkpoints_kept: How many of the best.
+        iteration_save_freq: Keep the state after every so many batches, too; 0 does not.
         store: A `BlobStore` or its URL to copy the run to, instead of ``cloud_save_mode``.
         **options: Keyword arguments of `TrainLoop`.
     """
@@ -142,6 +174,7 @@ class TrainLoopCheckpoint(_TrackedTrainLoop):
         source_dirs: Sequence[Path | str] = (),
         rm_subopt_local_models: bool | str | BestPolicy = False,
         num_best_checkpoints_kept: int = 2,
+        iteration_save_freq: int = 0,
         *,
         store: BlobStore | str | None = None,
         **options: Any,
@@ -152,11 +185,11 @@ class TrainLoopCheckpoint(_TrackedTrainLoop):
             local_model_result_folder_path,
             hyperparams=hyperparams,
             store=_store(store, cloud_save_mode, bucket_name, cloud_dir_prefix),
-            source_dirs=source_dirs,
-            keep_best=best_policy(rm_subopt_local_models, num_best_checkpoints_kept),
+            provenance=Provenance(source_dirs=source_dirs),
+            retention=best_policy(rm_subopt_local_models, num_best_checkpoints_kept),
         )
         loop = (model, train_loader, validation_loader, test_loader, optimizer, criterion)
-        super().__init__(loop, experiment, [ExperimentCheckpoint(experiment)], options)
+        super().__init__(loop, experiment, [_checkpoint(experiment, iteration_save_freq)], options)
 
 
 class TrainLoopEndSave(_TrackedTrainLoop):
@@ -214,7 +247,7 @@ class TrainLoopEndSave(_TrackedTrainLoop):
             local_model_result_folder_path,
             hyperparams=hyperparams,
             store=_store(store, cloud_save_mode, bucket_name, cloud_dir_prefix),
-            source_dirs=source_dirs,
+            provenance=Provenance(source_dirs=source_dirs),
         )
         loop = (model, train_loader, validation_loader, test_loader, optimizer, criterion)
         end_save = ExperimentEndSave(experiment, val_result_package, test_result_package)
@@ -245,6 +278,7 @@ class TrainLoopCheckpointEndSave(_TrackedTrainLoop):
         rm_subopt_local_models: ``True``, the name of a metric, or a `BestPolicy`: keep only the
             best checkpoints and the newest.
         num_best_checkpoints_kept: How many of the best.
+        iteration_save_freq: Keep the state after every so many batches, too; 0 does not.
         store: A `BlobStore` or its URL to copy the run to, instead of ``cloud_save_mode``.
         **options: Keyword arguments of `TrainLoop`.
 
@@ -272,6 +306,7 @@ class TrainLoopCheckpointEndSave(_TrackedTrainLoop):
         source_dirs: Sequence[Path | str] = (),
         rm_subopt_local_models: bool | str | BestPolicy = False,
         num_best_checkpoints_kept: int = 2,
+        iteration_save_freq: int = 0,
         *,
         store: BlobStore | str | None = None,
         **options: Any,
@@ -282,10 +317,11 @@ class TrainLoopCheckpointEndSave(_TrackedTrainLoop):
             local_model_result_folder_path,
             hyperparams=hyperparams,
             store=_store(store, cloud_save_mode, bucket_name, cloud_dir_prefix),
-            source_dirs=source_dirs,
-            keep_best=best_policy(rm_subopt_local_models, num_best_checkpoints_kept),
+            provenance=Provenance(source_dirs=source_dirs),
+            retention=best_policy(rm_subopt_local_models, num_best_checkpoints_kept),
         )
         loop = (model, train_loader, validation_loader, test_loader, optimizer, criterion)
         end_save = ExperimentEndSave(experiment, val_result_package, test_result_package)
-        super().__init__(loop, experiment, [ExperimentCheckpoint(experiment), end_save], options)
+        checkpoint = _checkpoint(experiment, iteration_save_freq)
+        super().__init__(loop, experiment, [checkpoint, end_save], options)
         check_loaders(self, end_save.packages)

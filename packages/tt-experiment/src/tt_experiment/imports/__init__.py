@@ -1,0 +1,1 @@
+"""Runs of other tools as runs of ours; one module for each."""
