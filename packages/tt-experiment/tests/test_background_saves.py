@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tt_experiment import _checkpoint_files, _commit, _staging
+from tt_experiment._checkpoint import commit, files, staging
 from tt_experiment.checkpoints import CheckpointFolder, Retention
 from tt_experiment.errors import CheckpointError, StateTreeError
 
@@ -43,8 +43,8 @@ class Gate:
 @pytest.fixture
 def copying(monkeypatch):
     """Copies of large tensors, held up."""
-    gate = Gate(_staging.copy_on_cpu)
-    monkeypatch.setattr(_staging, "copy_on_cpu", gate)
+    gate = Gate(staging.copy_on_cpu)
+    monkeypatch.setattr(staging, "copy_on_cpu", gate)
     yield gate
     gate.opened.set()
 
@@ -52,8 +52,8 @@ def copying(monkeypatch):
 @pytest.fixture
 def writing(monkeypatch):
     """Files, held up; the state is copied then."""
-    gate = Gate(_checkpoint_files.write_file)
-    monkeypatch.setattr(_checkpoint_files, "write_file", gate)
+    gate = Gate(files.write_file)
+    monkeypatch.setattr(files, "write_file", gate)
     yield gate
     gate.opened.set()
 
@@ -144,8 +144,8 @@ def test_a_short_state_may_change_at_once(tmp_path, copying):
 
 def test_tied_weights_are_copied_once_and_kept_under_each_name(tmp_path, monkeypatch):
     copied = []
-    real = _staging.copy_on_cpu
-    monkeypatch.setattr(_staging, "copy_on_cpu", lambda a, b: (copied.append(a.nbytes), real(a, b)))
+    real = staging.copy_on_cpu
+    monkeypatch.setattr(staging, "copy_on_cpu", lambda a, b: (copied.append(a.nbytes), real(a, b)))
     weight = torch.arange(float(LARGE)).reshape(512, -1)
     state = {"model": {"a": weight, "b": weight, "t": weight.t(), "half": weight[:256]}}
     store = CheckpointFolder(tmp_path)
@@ -266,7 +266,7 @@ def test_a_failure_nobody_asked_for_is_raised_by_what_comes_next(tmp_path, monke
     store = CheckpointFolder(tmp_path)
 
     def fail():
-        monkeypatch.setattr(_commit, "free_space", lambda _: 100)
+        monkeypatch.setattr(commit, "free_space", lambda _: 100)
         ticket = store.save(tree(1), step=1, scores={})
         store.latest()  # asks for something else
         assert not ticket.committed
@@ -286,7 +286,7 @@ def test_a_failure_nobody_asked_for_is_raised_by_what_comes_next(tmp_path, monke
 
 def test_room_is_looked_for_before_anything_is_written(tmp_path, monkeypatch):
     store = CheckpointFolder(tmp_path / "deep" / "folder")
-    monkeypatch.setattr(_commit, "free_space", lambda _: 4_500_000)
+    monkeypatch.setattr(commit, "free_space", lambda _: 4_500_000)
     ticket = store.save(tree(1), step=1, scores={})
     with pytest.raises(CheckpointError, match=r"It needs 4\.6 MB, 4\.5 MB are free") as caught:
         ticket.wait_committed()
@@ -298,7 +298,7 @@ def test_an_error_that_is_not_the_disks_is_told_too(tmp_path, monkeypatch):
     def fail(*_):
         raise MemoryError("no memory for a copy")
 
-    monkeypatch.setattr(_staging, "copy_on_cpu", fail)
+    monkeypatch.setattr(staging, "copy_on_cpu", fail)
     ticket = CheckpointFolder(tmp_path).save(tree(1), step=1, scores={})
     ticket.wait_staged()  # does not wait for ever
     with pytest.raises(CheckpointError, match="no memory for a copy") as caught:
@@ -378,11 +378,11 @@ store.save({{"model": {{"w": torch.ones(5_000_000)}}}}, step=1, scores={{}})
 FORKS = """
 import os, sys, threading, torch
 from torch.utils.data import DataLoader
-from tt_experiment import _checkpoint_files, _staging
+from tt_experiment._checkpoint import files, staging
 from tt_experiment.checkpoints import CheckpointFolder
 from tt_experiment.errors import CheckpointError
 
-held_up = {"copy": (_staging, "copy_on_cpu"), "write": (_checkpoint_files, "write_file")}
+held_up = {"copy": (staging, "copy_on_cpu"), "write": (files, "write_file")}
 module, name = held_up[sys.argv[2]]
 reached, opened, real = threading.Event(), threading.Event(), getattr(module, name)
 def gate(*args):

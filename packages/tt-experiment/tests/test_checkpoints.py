@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tt_experiment import _durable
-from tt_experiment._entries import FORMAT
+from tt_experiment._checkpoint.entries import FORMAT
 from tt_experiment._manifest import Manifest
 from tt_experiment.checkpoints import BestPolicy, CheckpointFolder, Retention
 from tt_experiment.errors import (

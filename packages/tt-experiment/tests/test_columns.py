@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_experiment._columns import of_history, read_columns
+from tt_experiment._report.columns import of_history, read_columns
 from tt_experiment.recorder import history, read_metrics
 
 NAMES = st.sampled_from(["loss", "val_loss", "lr"])

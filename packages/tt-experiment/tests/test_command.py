@@ -16,7 +16,7 @@ import torch
 
 from tt_experiment._command.main import main
 from tt_experiment._lock import RunLock
-from tt_experiment._seeds import groups_of_seeds, interval, t_quantile
+from tt_experiment._runs.seeds import groups_of_seeds, interval, t_quantile
 from tt_experiment.checkpoints import CheckpointFolder
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.results import save_model

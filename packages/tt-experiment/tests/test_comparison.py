@@ -5,10 +5,10 @@ import statistics
 
 import pytest
 
-from tt_experiment._comparison_curves import overlaid
-from tt_experiment._comparison_runs import grouped, read_runs, scores_of
-from tt_experiment._comparison_tables import leaderboard
-from tt_experiment._parallel import parallel
+from tt_experiment._report.comparison_curves import overlaid
+from tt_experiment._report.comparison_runs import grouped, read_runs, scores_of
+from tt_experiment._report.comparison_tables import leaderboard
+from tt_experiment._report.parallel import parallel
 from tt_experiment.comparison import write_comparison
 from tt_experiment.errors import ExperimentSetupError, RunFolderError
 

@@ -75,7 +75,7 @@ def test_arrays_are_told_by_their_content(make):
 
 
 def test_a_large_array_is_read_in_spread_rows(monkeypatch):
-    monkeypatch.setattr("tt_experiment._fingerprint._WHOLE", 64)
+    monkeypatch.setattr("tt_experiment._origin.fingerprint._WHOLE", 64)
     data = np.zeros((100, 8))
     other = data.copy()
     other[::] = 1

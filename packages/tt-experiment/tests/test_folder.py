@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tt_experiment import _provenance
+from tt_experiment._origin import facts
 from tt_experiment.errors import (
     CorruptCheckpoint,
     ExperimentNameError,
@@ -121,8 +121,8 @@ def test_what_is_written_at_the_start(run, tmp_path, monkeypatch):
 
 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(_provenance, "_PACKAGES", ("torch", "no-such-package"))
-    assert set(_provenance.versions()) == {"python", "torch"}
+    monkeypatch.setattr(facts, "_PACKAGES", ("torch", "no-such-package"))
+    assert set(facts.versions()) == {"python", "torch"}
 
 
 def test_two_runs_have_two_ids(tmp_path):
@@ -260,7 +260,7 @@ def test_a_clean_repository_has_no_diff(run, tmp_path):
 
 
 def test_without_git_nothing_is_said(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(_provenance.shutil, "which", lambda _: None)
+    monkeypatch.setattr(facts.shutil, "which", lambda _: None)
     script = tmp_path / "train.py"
     script.write_text("")
     run.write_start({}, Provenance(script=script))
@@ -268,9 +268,9 @@ def test_without_git_nothing_is_said(run, tmp_path, monkeypatch):
 
 
 def test_a_git_that_fails_is_no_git(tmp_path):
-    assert _provenance.git_state(tmp_path) is None
-    assert _provenance._output([sys.executable, "-c", "raise SystemExit(1)"]) is None
-    assert _provenance._output([str(tmp_path / "none")]) is None
+    assert facts.git_state(tmp_path) is None
+    assert facts._output([sys.executable, "-c", "raise SystemExit(1)"]) is None
+    assert facts._output([str(tmp_path / "none")]) is None
 
 
 def source_tree(root):
@@ -346,22 +346,22 @@ def test_of_a_repository_the_tracked_sources_are_kept(run, tmp_path):
 
 
 def test_the_source_zip_is_bounded_and_survives_an_unreadable_file(run, tmp_path, monkeypatch):
-    from tt_experiment import _source
+    from tt_experiment._origin import source
 
-    monkeypatch.setattr(_source, "_MAX_TOTAL", 10)
+    monkeypatch.setattr(source, "_MAX_TOTAL", 10)
     for name in ("a.py", "b.py", "c.py"):
         (tmp_path / name).write_text("123456")
-    real = _source.Path.read_bytes
+    real = source.Path.read_bytes
 
     def read_bytes(path):
         if path.name == "b.py":
             raise OSError(5, os.strerror(5))
         return real(path)
 
-    monkeypatch.setattr(_source, "_MAX_TOTAL", 12)
-    monkeypatch.setattr(_source.Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(source, "_MAX_TOTAL", 12)
+    monkeypatch.setattr(source.Path, "read_bytes", read_bytes)
     (tmp_path / "d.py").write_text("1")
-    content = _source.source_zip([tmp_path])
+    content = source.source_zip([tmp_path])
     monkeypatch.undo()
     (tmp_path / "zip").write_bytes(content)
     with zipfile.ZipFile(tmp_path / "zip") as archive:

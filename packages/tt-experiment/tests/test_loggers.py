@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tt_experiment import _logger_thread
+from tt_experiment._records import logger_thread
 from tt_experiment.callbacks.step_metrics import StepMetrics
 from tt_experiment.checkpoints import BestPolicy, Retention
 from tt_experiment.errors import ExperimentSetupError
@@ -178,7 +178,7 @@ def test_a_logger_that_keeps_failing_is_left_out(tmp_path, caplog):
 
 
 def test_a_slow_logger_holds_up_nobody_and_takes_no_memory(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(_logger_thread, "_ROOM", 10)
+    monkeypatch.setattr(logger_thread, "_ROOM", 10)
     held, busy, slow = threading.Event(), threading.Event(), Memory()
 
     def wait(*args, **kwargs):
@@ -199,7 +199,7 @@ def test_a_slow_logger_holds_up_nobody_and_takes_no_memory(tmp_path, caplog, mon
 
 
 def test_a_logger_that_hangs_is_given_up(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(_logger_thread, "_PATIENCE", 0.05)
+    monkeypatch.setattr(logger_thread, "_PATIENCE", 0.05)
     held, hanging, starting = threading.Event(), Memory(), Memory()
     hanging.finish = starting.start = lambda *args: held.wait(60)
     experiment = started(tmp_path, hanging, starting)

@@ -20,7 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_experiment import _courier
+from tt_experiment._outbox import courier
 from tt_experiment.checkpoints import Retention
 from tt_experiment.errors import RunLockedError, UploadError
 from tt_experiment.experiment import Experiment
@@ -374,7 +374,7 @@ def test_a_damaged_checkpoint_is_not_sent(tmp_path):
 def test_large_files_are_not_read_at_once_and_growing_ones_are_copied_as_they_were(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(_courier, "_SMALL", 10)
+    monkeypatch.setattr(courier, "_SMALL", 10)
     store = Watched()
     experiment = begin(tmp_path, store)
     lines = experiment.folder.path / "events.jsonl"
@@ -414,7 +414,7 @@ def test_nothing_is_sent_twice_also_without_the_ledger(tmp_path):
 
 
 def test_a_full_disk_does_not_keep_the_run_from_the_store(tmp_path, monkeypatch):
-    from tt_experiment import _ledger
+    from tt_experiment._outbox import ledger
 
     class Full:
         def __init__(self, path):
@@ -423,7 +423,7 @@ def test_a_full_disk_does_not_keep_the_run_from_the_store(tmp_path, monkeypatch)
     store = Watched()
     experiment = begin(tmp_path, store)
     save(experiment, 1)
-    monkeypatch.setattr(_ledger, "LineFile", Full)
+    monkeypatch.setattr(ledger, "LineFile", Full)
     experiment.outbox.drain()
     assert_equal(store, experiment)
 

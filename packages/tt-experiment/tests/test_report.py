@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_experiment._chart_data import wants_log
-from tt_experiment._columns import Columns, of_history
 from tt_experiment._intervals import intervals_of
-from tt_experiment._metric_names import groups
-from tt_experiment._report_curves import best_of, curves
-from tt_experiment._report_parts import date, duration, flat, shorten, size
-from tt_experiment._svg import Mark, Series, axis, line_chart, number, ticks
-from tt_experiment._thin import thinned
+from tt_experiment._report.chart_data import wants_log
+from tt_experiment._report.columns import Columns, of_history
+from tt_experiment._report.curves import best_of, curves
+from tt_experiment._report.metric_names import groups
+from tt_experiment._report.parts import date, duration, flat, shorten, size
+from tt_experiment._report.svg import Mark, Series, axis, line_chart, number, ticks
+from tt_experiment._report.thin import thinned
 from tt_experiment.checkpoints import BestPolicy, CheckpointFolder
 from tt_experiment.errors import RunFolderError
 from tt_experiment.folder import ExperimentFolder
@@ -341,14 +341,14 @@ def test_facts_of_another_program_never_make_it_fail(run_facts, results, other):
 
 
 def test_a_part_that_fails_is_told_and_the_others_are_shown(run, monkeypatch, caplog):
-    from tt_experiment import _report_story
+    from tt_experiment._report import story
 
     fill(run)
 
     def fail(*_):
         raise ZeroDivisionError("nobody thought of it")
 
-    monkeypatch.setattr(_report_story, "attempts", fail)
+    monkeypatch.setattr(story, "attempts", fail)
     parsed = Page(page(run))
     assert "could not be made: nobody thought of it" in parsed.text
     assert "#attempts" not in parsed.links
@@ -443,7 +443,7 @@ def test_a_history_that_a_saver_kept_is_drawn(run):
 
 
 def test_checkpoints_of_a_newer_version_are_told(run):
-    from tt_experiment._checkpoint_files import FORMAT
+    from tt_experiment._checkpoint.files import FORMAT
     from tt_experiment._manifest import Manifest
 
     fill(run)

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tt_experiment import _index
-from tt_experiment._index import read_summaries
+from tt_experiment._runs import index
+from tt_experiment._runs.index import read_summaries
 from tt_experiment.errors import QueryError, RunFolderError
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.recorder import JsonLinesRecorder
@@ -242,7 +242,7 @@ def test_few_runs_need_no_cache(tmp_path):
 @pytest.fixture
 def many(tmp_path, monkeypatch):
     """A root whose runs are many, and old enough to be kept in the cache."""
-    monkeypatch.setattr(_index, "_FEW", 3)
+    monkeypatch.setattr(index, "_FEW", 3)
     for number in range(6):
         full(tmp_path, number)
     settle(tmp_path)
@@ -253,7 +253,7 @@ def reads(root, monkeypatch):
     """How many runs a listing reads anew; its answer is the truth."""
     read = []
     with monkeypatch.context() as patch:
-        patch.setattr(_index, "summarise", lambda path: read.append(path) or summarise(path))
+        patch.setattr(index, "summarise", lambda path: read.append(path) or summarise(path))
         found = read_summaries(root)
     assert found == truth(root)
     return len(read)
@@ -362,7 +362,7 @@ def test_a_root_that_cannot_be_written_to_works_without(many, monkeypatch):
 
 
 def test_a_cache_that_is_held_is_not_waited_for_long(many, monkeypatch):
-    monkeypatch.setattr(_index, "_PATIENCE", 0.01)
+    monkeypatch.setattr(index, "_PATIENCE", 0.01)
     reads(many, monkeypatch)
     holder = sqlite3.connect(cache_of(many), isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -381,7 +381,7 @@ def test_a_run_that_changes_while_it_is_read_is_read_again(many, monkeypatch):
         return run
 
     with monkeypatch.context() as patch:
-        patch.setattr(_index, "summarise", slow)
+        patch.setattr(index, "summarise", slow)
         read_summaries(many)
     assert reads(many, monkeypatch) == 1
 
@@ -392,17 +392,17 @@ def test_one_run_that_cannot_be_read_does_not_hide_the_others(many, monkeypatch,
             raise ZeroDivisionError
         return summarise(path)
 
-    monkeypatch.setattr(_index, "summarise", broken)
+    monkeypatch.setattr(index, "summarise", broken)
     assert len(read_summaries(many)) == 5
     assert "could not be read" in caplog.text
 
 
 LISTER = """
 import sys
-from tt_experiment import _index
-_index._FEW = 3
+from tt_experiment._runs import index
+index._FEW = 3
 for _ in range(5):
-    assert len(_index.read_summaries(sys.argv[1])) == 6
+    assert len(index.read_summaries(sys.argv[1])) == 6
 assert "torch" not in sys.modules
 """
 
@@ -451,5 +451,5 @@ def test_ten_thousand_runs(tmp_path, monkeypatch):
         os.link(template, path / "run.json")
     first = read_summaries(tmp_path / "root")
     assert len(first) == 10_000
-    monkeypatch.setattr(_index, "summarise", None)
+    monkeypatch.setattr(index, "summarise", None)
     assert read_summaries(tmp_path / "root") == first

@@ -18,16 +18,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from tt_experiment._checkpoint_files import read_tree
-from tt_experiment._commit import Commit, label
+from tt_experiment._checkpoint.commit import Commit, label
+from tt_experiment._checkpoint.entries import FORMAT, CheckpointInfo, Entry, first_valid, scan
+from tt_experiment._checkpoint.files import read_tree
+from tt_experiment._checkpoint.host_buffer import HostBuffer
+from tt_experiment._checkpoint.pins import read_pins, write_pins
+from tt_experiment._checkpoint.staging import Staging
+from tt_experiment._checkpoint.tidying import Tidying
+from tt_experiment._checkpoint.writer import SaveTicket
 from tt_experiment._durable import sweep_scratch
-from tt_experiment._entries import FORMAT, CheckpointInfo, Entry, first_valid, scan
-from tt_experiment._host_buffer import HostBuffer
 from tt_experiment._manifest import Manifest
-from tt_experiment._pins import read_pins, write_pins
-from tt_experiment._staging import Staging
-from tt_experiment._tidying import Tidying
-from tt_experiment._writer import SaveTicket
 from tt_experiment.errors import CheckpointError, CorruptCheckpoint
 from tt_experiment.retention import BestPolicy, Retention
 from tt_loop.api import CheckpointRef, Tree

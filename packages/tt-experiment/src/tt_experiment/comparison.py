@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tt_experiment._comparison_curves import overlaid
-from tt_experiment._comparison_runs import Group, Run, Score, grouped, read_runs, scores_of
-from tt_experiment._comparison_tables import differences, groups_table, leaderboard
 from tt_experiment._durable import make_directories, replace_file
-from tt_experiment._html import Markup, join, tag
-from tt_experiment._parallel import parallel
-from tt_experiment._report_page import Part, page
-from tt_experiment._report_parts import date
+from tt_experiment._report.comparison_curves import overlaid
+from tt_experiment._report.comparison_runs import Group, Run, Score, grouped, read_runs, scores_of
+from tt_experiment._report.comparison_tables import differences, groups_table, leaderboard
+from tt_experiment._report.html import Markup, join, tag
+from tt_experiment._report.page import Part, page
+from tt_experiment._report.parallel import parallel
+from tt_experiment._report.parts import date
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.folder import ExperimentFolder
 

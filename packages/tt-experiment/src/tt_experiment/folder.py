@@ -29,8 +29,8 @@ from tt_experiment._durable import (
     sweep_scratch,
 )
 from tt_experiment._manifest import Manifest
-from tt_experiment._provenance import environment, git_state, versions, whereabouts
-from tt_experiment._source import source_zip
+from tt_experiment._origin.facts import environment, git_state, versions, whereabouts
+from tt_experiment._origin.source import source_zip
 from tt_experiment.errors import ExperimentNameError, RunFolderError
 from tt_experiment.names import folder_name
 from tt_experiment.provenance import Provenance, fingerprints, training_script

@@ -18,11 +18,11 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import NamedTuple
 
-from tt_experiment._claim import Claim
-from tt_experiment._courier import Courier, may_pass
 from tt_experiment._durable import make_directory, sweep_scratch
-from tt_experiment._errand import Errand
-from tt_experiment._ledger import Ledger
+from tt_experiment._outbox.claim import Claim
+from tt_experiment._outbox.courier import Courier, may_pass
+from tt_experiment._outbox.errand import Errand
+from tt_experiment._outbox.ledger import Ledger
 from tt_experiment.errors import ExperimentError, UploadError
 from tt_experiment.ports import BlobStore
 from tt_experiment.redact import redact_text

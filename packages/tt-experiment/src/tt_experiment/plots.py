@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tt_experiment._durable import make_directories, replace_file
-from tt_experiment._metric_names import groups, is_validation
+from tt_experiment._report.metric_names import groups, is_validation
 from tt_experiment.errors import ResultsError
 from tt_loop.api import known_direction
 

@@ -52,7 +52,7 @@ def training_script(provenance: Provenance, hyperparams: Mapping[str, Any]) -> P
 
 def fingerprints(data: Mapping[str, Any]) -> dict[str, Any]:
     """What tells data again, by name; see `Provenance`."""
-    from tt_experiment._fingerprint import fingerprint  # here: readers of runs start faster
+    from tt_experiment._origin.fingerprint import fingerprint  # here: readers of runs start faster
 
     return {name: fingerprint(each) for name, each in data.items()}
 

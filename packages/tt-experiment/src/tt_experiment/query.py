@@ -28,8 +28,8 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-from tt_experiment._filter import Parser
-from tt_experiment._run_values import Name, all_names, is_nothing
+from tt_experiment._runs.filter import Parser
+from tt_experiment._runs.values import Name, all_names, is_nothing
 from tt_experiment.errors import QueryError
 from tt_experiment.runs import RunSummary, Scalar
 

@@ -25,8 +25,14 @@ from typing import Any, Concatenate, Literal, ParamSpec
 
 from tt_experiment import _json
 from tt_experiment._durable import LineFile, make_directories
-from tt_experiment._reading import LineProblem, history, metrics_problems, read_events, read_metrics
-from tt_experiment._segments import number_of, segments
+from tt_experiment._records.reading import (
+    LineProblem,
+    history,
+    metrics_problems,
+    read_events,
+    read_metrics,
+)
+from tt_experiment._records.segments import number_of, segments
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.redact import redact
 from tt_loop.api import RunInfo

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from tt_experiment import _json
-from tt_experiment._best import BestSoFar
-from tt_experiment._logger_thread import LoggerThread
+from tt_experiment._records.best import BestSoFar
+from tt_experiment._records.logger_thread import LoggerThread
 from tt_experiment.loggers.system import SystemMetrics
 from tt_experiment.ports import RunFacts
 from tt_experiment.recorder import JsonLinesRecorder, read_events

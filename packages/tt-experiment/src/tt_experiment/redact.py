@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
-from tt_experiment._secrets import REDACTED, has_secret, is_secret_key, redact_text
+from tt_experiment._origin.secrets import REDACTED, has_secret, is_secret_key, redact_text
 
 __all__ = ["REDACTED", "has_secret", "is_secret_key", "redact", "redact_text"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tt_experiment import _manifest
-from tt_experiment._claim import read_object
 from tt_experiment._durable import Digest, digest_file
-from tt_experiment._fetch import Fetch
 from tt_experiment._manifest import Manifest
+from tt_experiment._outbox.claim import read_object
+from tt_experiment._outbox.fetch import Fetch
 from tt_experiment.errors import CorruptCheckpoint
 from tt_experiment.folder import RUN_FORMAT
 from tt_experiment.ports import BlobStore

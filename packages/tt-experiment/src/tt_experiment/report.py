@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tt_experiment import _json, _report_run, _report_source, _report_story
-from tt_experiment._columns import Columns, of_history, read_columns, read_samples
+from tt_experiment import _json
+from tt_experiment._checkpoint.entries import Entry, scan
+from tt_experiment._checkpoint.pins import read_pins
 from tt_experiment._durable import make_directories, replace_file
-from tt_experiment._entries import Entry, scan
-from tt_experiment._html import Markup, join, tag
-from tt_experiment._pins import read_pins
-from tt_experiment._report_curves import Drawn, curves
-from tt_experiment._report_page import Part, page
-from tt_experiment._report_results import found_results, intervals_in, result_cards
+from tt_experiment._report import run, source, story
+from tt_experiment._report.columns import Columns, of_history, read_columns, read_samples
+from tt_experiment._report.curves import Drawn, curves
+from tt_experiment._report.html import Markup, join, tag
+from tt_experiment._report.page import Part, page
+from tt_experiment._report.results import found_results, intervals_in, result_cards
 from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
 from tt_experiment.folder import ExperimentFolder, run_files
 from tt_experiment.recorder import read_events
@@ -74,7 +75,7 @@ class _Report:
             Part("Files", self._part(self._files)),
         ]
         tiles = self._part(self._tiles)
-        header = join([_report_run.header(self.run, self.columns, self.problems), tiles or ""])
+        header = join([run.header(self.run, self.columns, self.problems), tiles or ""])
         title = f"{self.run.get('experiment')} · {self.run.get('project')}"
         return page(title, header, parts, _together(drawn, system))
 
@@ -99,7 +100,7 @@ class _Report:
         return curves(read_samples(self.folder.path / "system", self.columns), [], "system")
 
     def _tiles(self) -> Markup:
-        return _report_run.tiles(self.run, self.columns, *self._found())
+        return run.tiles(self.run, self.columns, *self._found())
 
     def _found(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return found_results(self.document), intervals_in(self.document)
@@ -108,16 +109,16 @@ class _Report:
         return result_cards(*self._found())
 
     def _hyperparams(self) -> Markup | None:
-        return _report_source.hyperparams(self._read(self.folder.hyperparams_file))
+        return source.hyperparams(self._read(self.folder.hyperparams_file))
 
     def _checkpoint_table(self) -> Markup | None:
-        return _report_run.checkpoints(self.entries, self.pinned, self.damaged)
+        return run.checkpoints(self.entries, self.pinned, self.damaged)
 
     def _attempts(self) -> Markup | None:
-        return _report_story.attempts(self.run, self.columns)
+        return story.attempts(self.run, self.columns)
 
     def _environment(self) -> Markup | None:
-        return _report_source.environment(
+        return source.environment(
             self.run.get("versions"),
             self._read(self.folder.environment_file),
             self._read(self.folder.git_file),
@@ -126,11 +127,11 @@ class _Report:
         )
 
     def _events(self) -> Markup | None:
-        return _report_story.events(read_events(self.folder.events_file))
+        return story.events(read_events(self.folder.events_file))
 
     def _files(self) -> Markup | None:
         paths = [p for p in run_files(self.folder.path) if p != self.folder.report_file]
-        return _report_source.files(self.folder.path, paths)
+        return source.files(self.folder.path, paths)
 
     def _read(self, path: Path) -> dict[str, Any]:
         """A JSON file; one that is damaged is told."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tt_experiment._which_run import candidates
+from tt_experiment._runs.which import candidates
 from tt_experiment.checkpoints import CheckpointFolder
 from tt_experiment.errors import (
     CheckpointMismatch,

@@ -241,7 +241,7 @@ def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _metrics(path: Path, problems: list[str]) -> dict[str, MetricSummary]:
-    from tt_experiment._reading import history, read_metrics
+    from tt_experiment._records.reading import history, read_metrics
 
     try:
         curves = history(read_metrics(path))

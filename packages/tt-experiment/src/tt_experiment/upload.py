@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tt_experiment._courier import Courier
-from tt_experiment._ledger import Ledger
 from tt_experiment._lock import RunLock
+from tt_experiment._outbox.courier import Courier
+from tt_experiment._outbox.ledger import Ledger
 from tt_experiment.errors import ExperimentError, RunFolderError, StoreError, UploadError
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.outbox import Outbox, Patience

@@ -17,7 +17,7 @@ _COLOURS: dict[str, Colour] = {"corrupt": "red", "missing": "red", "newer": "yel
 
 def verify(arguments: Arguments, console: Console) -> int:
     """Run ``verify``."""
-    from tt_experiment._verify import verify_run
+    from tt_experiment._runs.verify import verify_run
 
     documents, damaged = [], 0
     runs = named_runs(arguments)

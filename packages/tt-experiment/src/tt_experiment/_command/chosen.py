@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tt_experiment._index import read_summaries
+from tt_experiment._runs.index import read_summaries
 from tt_experiment.errors import QueryError
 from tt_experiment.query import Query
 from tt_experiment.runs import RunSummary, select, summarise

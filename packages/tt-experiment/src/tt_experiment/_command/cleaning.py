@@ -14,9 +14,9 @@ from tt_experiment.errors import ExperimentError, QueryError
 from tt_experiment.retention import Retention
 
 if TYPE_CHECKING:
-    from tt_experiment._cleanup import Doomed, Rules, Spared
     from tt_experiment._command.arguments import Arguments
     from tt_experiment._command.console import Console
+    from tt_experiment._runs.cleanup import Doomed, Rules, Spared
     from tt_experiment.runs import RunSummary
 
 
@@ -31,7 +31,7 @@ class Outcome:
 
 def gc(arguments: Arguments, console: Console) -> int:
     """Run ``gc``."""
-    from tt_experiment._cleanup import Rules
+    from tt_experiment._runs.cleanup import Rules
 
     rules = Rules(_retention(arguments), arguments.older_than)
     outcome = Outcome()
@@ -57,24 +57,24 @@ def _retention(arguments: Arguments) -> Retention | None:
 
 
 def _clean(arguments: Arguments, run: RunSummary, rules: Rules, outcome: Outcome) -> None:
-    from tt_experiment import _cleanup
+    from tt_experiment._runs import cleanup
 
-    with _cleanup.alone(run, write=arguments.yes) as reason:
+    with cleanup.alone(run, write=arguments.yes) as reason:
         if reason is not None:
-            outcome.spared.append(_cleanup.Spared(run.path, reason))
+            outcome.spared.append(cleanup.Spared(run.path, reason))
             return
-        doomed = _cleanup.leftovers(run.path)
+        doomed = cleanup.leftovers(run.path)
         if arguments.whole_runs:
-            whole = _cleanup.doomed_run(run, rules)
-            if isinstance(whole, _cleanup.Spared):
+            whole = cleanup.doomed_run(run, rules)
+            if isinstance(whole, cleanup.Spared):
                 outcome.spared.append(whole)
             elif whole is not None:
                 doomed = [whole]
         else:
-            checkpoints, spared = _cleanup.doomed_checkpoints(run.path, rules)
+            checkpoints, spared = cleanup.doomed_checkpoints(run.path, rules)
             doomed += checkpoints
             outcome.spared += spared
-        for item in _cleanup.remove(run.path, doomed) if arguments.yes else doomed:
+        for item in cleanup.remove(run.path, doomed) if arguments.yes else doomed:
             outcome.gone.append(item)
 
 

@@ -13,8 +13,8 @@ from tt_experiment._command.documents import run_as_json
 from tt_experiment._command.listing import moment
 from tt_experiment._command.status import OK
 from tt_experiment._command.tables import Cell, cell, number, write_table
-from tt_experiment._run_values import FACTS, Name
-from tt_experiment._seeds import Interval, groups_of_seeds, interval, varying
+from tt_experiment._runs.seeds import Interval, groups_of_seeds, interval, varying
+from tt_experiment._runs.values import FACTS, Name
 from tt_experiment.errors import QueryError
 from tt_experiment.query import check_names
 from tt_experiment.runs import RunSummary, Scalar, direction

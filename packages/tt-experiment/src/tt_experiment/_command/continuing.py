@@ -82,7 +82,7 @@ def _command(run: RunSummary) -> Command:
 
 def _refuse(command: Command, variables: Any) -> None:
     """Commands that cannot be given again."""
-    from tt_experiment._secrets import REDACTED
+    from tt_experiment._origin.secrets import REDACTED
 
     line = shlex.join(command.argv)
     if any(REDACTED in word for word in command.argv):

@@ -10,7 +10,7 @@ from tt_experiment._command.console import Colour, Console, visible
 from tt_experiment._command.documents import run_as_json
 from tt_experiment._command.status import OK
 from tt_experiment._command.tables import Cell, cell, number, write_table
-from tt_experiment._run_values import Name
+from tt_experiment._runs.values import Name
 from tt_experiment.query import check_names, sort_runs
 from tt_experiment.runs import RunSummary, Scalar
 

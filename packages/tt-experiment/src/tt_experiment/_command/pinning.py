@@ -17,7 +17,7 @@ _FILE = "checkpoint_model/PINNED.json"
 
 def pin(arguments: Arguments, console: Console) -> int:
     """Run ``pin``: one checkpoint, or without a step tell what is pinned."""
-    from tt_experiment._reseal import changing
+    from tt_experiment._runs.reseal import changing
     from tt_experiment.checkpoints import CheckpointFolder
 
     run = one_run(arguments, arguments.name)
@@ -39,7 +39,7 @@ def pin(arguments: Arguments, console: Console) -> int:
 
 def unpin(arguments: Arguments, console: Console) -> int:
     """Run ``unpin``."""
-    from tt_experiment._reseal import changing
+    from tt_experiment._runs.reseal import changing
     from tt_experiment.checkpoints import CheckpointFolder
 
     run = one_run(arguments, arguments.name)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def report(arguments: Arguments, console: Console) -> int:
     """Run ``report``: write the pages anew, and seal again what was sealed."""
-    from tt_experiment._reseal import changing
+    from tt_experiment._runs.reseal import changing
     from tt_experiment.folder import ExperimentFolder
     from tt_experiment.report import write_report
 

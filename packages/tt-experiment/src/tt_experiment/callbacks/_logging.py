@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tt_experiment._logger_thread import LoggerThread
+from tt_experiment._records.logger_thread import LoggerThread
 from tt_experiment.callbacks._experiment import AbstractExperimentCallback
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.ports import Logger, RunFacts

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tt_experiment._reading import read_metrics
+from tt_experiment._records.reading import read_metrics
 from tt_experiment.runs import RunSummary, Scalar
 
 __all__ = ["FACTS", "Value", "run_columns", "values_of"]

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from tt_experiment import _json
-from tt_experiment._checkpoint_files import read_tree
+from tt_experiment._checkpoint.entries import scan
+from tt_experiment._checkpoint.files import read_tree
 from tt_experiment._durable import adopt_file, discard, make_directories, scratch_path
-from tt_experiment._entries import scan
 from tt_experiment.errors import CheckpointError
 from tt_experiment.results import load_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tt_experiment._durable import make_directories, replace_chunks
-from tt_experiment._source import source_zip
+from tt_experiment._origin.source import source_zip
 from tt_experiment.errors import ImportFormatError
 
 __all__ = ["copy", "hyperparams_list", "without_secrets"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from tt_experiment import _json
 from tt_experiment._durable import LineFile, make_directories
-from tt_experiment._segments import number_of, read_lines, segments, uncollected
+from tt_experiment._records.segments import number_of, read_lines, segments, uncollected
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.loggers._machine import Machine
 from tt_experiment.ports import RunFacts

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tt_experiment import _json
 from tt_experiment._durable import make_directories, replace_file
-from tt_experiment._source import source_zip
+from tt_experiment._origin.source import source_zip
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.loggers._common import imported, safe_name
 from tt_experiment.ports import RunFacts

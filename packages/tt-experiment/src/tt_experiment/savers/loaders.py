@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tt_experiment import _manifest
-from tt_experiment._checkpoint_files import read_tree
+from tt_experiment._checkpoint.files import read_tree
 from tt_experiment.errors import (
     CheckpointMismatch,
     CorruptCheckpoint,

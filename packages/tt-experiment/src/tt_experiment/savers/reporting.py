@@ -11,7 +11,7 @@ import torch
 
 from tt_experiment._durable import make_directories, replace_file
 from tt_experiment._gradient_plots import draw_gradients
-from tt_experiment._source import source_zip
+from tt_experiment._origin.source import source_zip
 from tt_experiment.errors import ExperimentSetupError, ResultsError
 from tt_experiment.plots import plot_history
 from tt_experiment.redact import redact, redact_text

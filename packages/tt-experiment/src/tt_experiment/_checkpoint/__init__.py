@@ -1,0 +1,1 @@
+"""One checkpoint and the folder of many: staging, writing, finding, keeping."""

@@ -1,0 +1,1 @@
+"""Metrics and events: the lines, reading them, handing them on."""
