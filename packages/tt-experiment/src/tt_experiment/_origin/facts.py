@@ -132,9 +132,9 @@ def _packages() -> dict[str, str]:
     """Every installed distribution, as ``pip freeze`` tells them."""
     found = {}
     for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:  # half-removed packages have none
-            found[name.lower()] = distribution.version
+        about = distribution.metadata  # parsed anew each time it is asked for
+        if name := about["Name"]:  # half-removed packages have none
+            found[name.lower()] = about["Version"]
     return dict(sorted(found.items()))
 
 
