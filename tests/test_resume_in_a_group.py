@@ -84,7 +84,7 @@ def stopped(root: Path, number: int, rank: int | None) -> ExperimentFolder:
     latest = loop.experiment.latest()
     assert latest is not None
     assert latest.step == loop.total_iteration_idx + 1 >= 9
-    loop.experiment.lock.release()  # its process has ended
+    assert not loop.experiment.lock.held  # nobody writes any more
     return folder
 
 

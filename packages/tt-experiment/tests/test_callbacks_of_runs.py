@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from tt_experiment import callbacks
 from tt_experiment.callbacks import (
     AbstractExperimentCallback,
     EmailNotification,
@@ -23,7 +24,13 @@ from tt_experiment.callbacks import (
     ModelTrainHistoryFileWriter,
     ModelTrainHistoryPlot,
 )
-from tt_experiment.errors import ExperimentSetupError, MissingDependency, ResultsError
+from tt_experiment.errors import (
+    ExperimentSetupError,
+    MissingDependency,
+    Preempted,
+    ResultsError,
+    StoreError,
+)
 from tt_experiment.experiment import Experiment
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.results import read_predictions, read_results
@@ -468,3 +475,42 @@ def test_a_missing_log_and_a_store_that_is_down_are_logged(tmp_path, memory, mon
     assert loop.epochs_done == 1
     assert "the log is not copied" in caplog.text
     assert "a copy failed: down" in caplog.text
+
+
+class Raises(Callback):
+    """Ends a training."""
+
+    def __init__(self, error):
+        super().__init__("raises")
+        self.error = error
+
+    def on_epoch_end(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Preempted("SIGTERM")])
+def test_who_asks_a_training_to_end_gets_no_mail_of_a_failure(error):
+    mailer = Mailer()
+    with pytest.raises(type(error)):
+        loop_of().fit(1, callbacks=[Raises(error), mail(mailer)])
+    assert mailer.sent[-1][0].endswith("training interrupted")
+
+
+def test_a_store_that_nobody_provides_is_said_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("tt_experiment.stores.entry_points", lambda group: [])
+    names = {"project_name": "p", "experiment_name": "e", "cloud_save_mode": "s3"}
+    run = Experiment("p", "e", tmp_path)
+    plot = ModelTrainHistoryPlot(**names)
+    loop = loop_of()
+    loop.experiment = run
+    run.start()
+    with pytest.raises(StoreError, match="pip install"):
+        loop.fit(1, callbacks=[plot])
+    assert loop.total_iteration_idx == -1
+
+
+@pytest.mark.parametrize("kind", [k for k in vars(callbacks).values() if inspect.isclass(k)])
+def test_callbacks_that_only_look_keep_no_checkpoint_waiting(kind):
+    is_base = kind.__name__ == "AbstractExperimentCallback"
+    if issubclass(kind, Callback):
+        assert kind.may_change_weights is is_base

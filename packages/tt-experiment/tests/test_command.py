@@ -164,7 +164,8 @@ def test_list_as_json_has_stable_keys_and_no_nan(run, tmp_path):
             }
         ]
     }
-    assert json.loads(run("show", "e_1", "--json").out) == answer.json["runs"][0]
+    more = {"failure": None, "checkpoints": []}
+    assert run("show", "e_1", "--json").json == answer.json["runs"][0] | more
     assert answer.err == ""
 
 
@@ -183,6 +184,82 @@ def test_show_tells_all(run, tmp_path):
         ["id", "id-e_1"],
     ):
         assert words in [line.split() for line in answer.out.splitlines()]
+
+
+def test_show_lists_the_checkpoints(run, tmp_path):
+    path = with_checkpoints(tmp_path, "e_1")
+    best = {"step": 2, "metric": "val_loss", "mode": "min", "value": 0.0}
+    (path / "events.jsonl").write_text(json.dumps({"kind": "best", "data": best}) + "\n")
+    manifest = path / "checkpoint_model" / "step-0000000001" / "MANIFEST.json"
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    assert run("pin", "e_1", 2, "--reason", "paper\x1b[31m").status == 0
+    answer = run("show", "e_1")
+    head, newest, older = answer.out.splitlines()[-3:]
+    assert head.split() == ["checkpoint", "val_loss", "size", "saved"]
+    assert newest.split()[:2] == ["3", "1"]
+    assert newest.endswith("latest")
+    assert older.split()[:2] == ["2", "0"]
+    assert older.endswith("best val_loss, pinned: paper?[31m")
+    assert "step-0000000001" in answer.err
+    found = run("show", "e_1", "--json").json["checkpoints"]
+    assert [(each["step"], each["scores"]) for each in found] == [
+        (3, {"val_loss": 1.0}),
+        (2, {"val_loss": 0.0}),
+    ]
+    assert [each["pinned"] for each in found] == [None, "paper\x1b[31m"]
+
+
+def test_show_tells_why_a_run_failed(run, tmp_path):
+    path = make(tmp_path, "e_1", run={"status": "failed"})
+    data = {"type": "RuntimeError", "text": "no memory\x1b[2J"}
+    (path / "events.jsonl").write_text(json.dumps({"kind": "exception", "data": data}) + "\n")
+    assert "RuntimeError: no memory?[2J" in run("show", "e_1").out
+
+
+def test_hyperparameters_that_differ_never_look_the_same(run, tmp_path):
+    for number, lr in enumerate([0.100001, 0.100002]):
+        make(tmp_path, f"e_{number}", params={"lr": lr}, metrics={"loss": [0.5]})
+    rows = [line.split() for line in run("compare", "--all", "--diff-only").out.splitlines()]
+    assert sorted(rows[-1]) == ["0.100001", "0.100002", "lr"]
+    rows = [line.split() for line in run("leaderboard", "loss").out.splitlines()[1:]]
+    assert sorted(row[3] for row in rows) == ["0.100001", "0.100002"]
+    assert "0.100002" in run("show", "e_1").out
+
+
+def test_a_run_of_a_hand_written_loop_can_be_ranked(run, tmp_path):
+    path = make(tmp_path, "e_1", results={"p": {"f": 1}})
+    history = {"loss": [3.0, 1.0, 2.0], "note": ["x"], "big": [10**400], "odd": 5}
+    document = {"results": {"p": {"f": 1}}, "training_history": history}
+    (path / "results" / "results.json").write_text(json.dumps(document))
+    (place,) = run("leaderboard", "best.loss", "--json").json["places"]
+    assert place["mean"] == 1.0
+    assert list(run("show", "e_1", "--json").json["metrics"]) == ["loss"]
+
+
+def test_a_step_that_no_number_holds_hides_no_run(run, tmp_path):
+    path = make(tmp_path, "e_1", metrics={"loss": [3.0, 2.0]})
+    make(tmp_path, "e_2", metrics={"loss": [2.0, 1.0]})
+    with (path / "metrics" / "0001.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 10**30, "epoch": 0, "values": {"loss": 1.0}}) + "\n")
+    assert run("compare", "--all", "--html", "page.html").status == 0
+    assert run("show", "e_1", "--json").json["metrics"]["loss"]["points"] == 2
+    assert "line 4: not a known record" in run("verify", "e_1").out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_told_in_one_line(tmp_path, options):
+    make(tmp_path, "e_1")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "list", "--root", str(tmp_path), *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["tt-experiment: [Errno 28] No space left on device"]
 
 
 def test_show_of_a_damaged_run(run, tmp_path):

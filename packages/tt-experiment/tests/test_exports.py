@@ -360,7 +360,7 @@ def test_old_readers_read_it(tmp_path):
 
 def test_which_state_is_written(tmp_path):
     run = make(tmp_path)
-    with pytest.raises(CorruptCheckpoint):
+    with pytest.raises(CheckpointError, match="It has neither"):
         export_pth(run.path, tmp_path / "x.pth")
     save_model(ExperimentFolder(run.path), {"w": torch.zeros(1)})
     assert weight(export_pth(run.path, tmp_path / "x.pth")) == 0
@@ -376,8 +376,9 @@ def test_which_state_is_written(tmp_path):
     weights = run.path / "checkpoint_model" / "step-0000000002" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(CorruptCheckpoint):
-        export_pth(run.path, tmp_path / "x.pth")
+        export_pth(run.path, tmp_path / "x.pth", step=2)
     assert weight(tmp_path / "x.pth") == 1  # the file that was there is whole
+    assert weight(export_pth(run.path, tmp_path / "y.pth")) == 1  # the next older, as resume does
     assert [path.name for path in tmp_path.glob(".tmp*")] == []
 
 
@@ -405,6 +406,22 @@ def test_the_command_exports(tmp_path, monkeypatch, capsys):
     assert main(["export", "e_1", "--to", "pth", "--target", "one.pth"]) == 0
     assert capsys.readouterr().out == "one.pth\n"
     assert main(["export", "e_1", "--to", "pth", "--target", "one.pth", "--step", "4"]) == 1
+
+
+def test_a_run_that_cannot_be_exported_keeps_no_other_from_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TT_EXPERIMENT_ROOT", str(tmp_path))
+    for name in ("e_1", "e_2", "e_3"):
+        run = make(tmp_path, name)
+        if name != "e_2":
+            save_model(ExperimentFolder(run.path), {"w": torch.zeros(1)})
+    assert main(["export", "--all", "--to", "pth", "--target", "out", "--json"]) == 1
+    answer = capsys.readouterr()
+    document = json.loads(answer.out)
+    assert sorted(document["written"]) == ["out/e_1.pth", "out/e_3.pth"]
+    assert [Path(name).name for name in document["failed"]] == ["e_2"]
+    assert "e_2" in answer.err
+    assert "It has neither" in answer.err
 
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch, capsys):

@@ -122,6 +122,19 @@ def test_a_loader_is_told_without_reading_from_it():
     assert in_memory == of(TensorDataset(inputs))
 
 
+def test_reading_samples_of_somebodys_data_set_is_left_to_training():
+    class Own(TensorDataset):
+        def __getitem__(self, index):
+            raise OSError("the file is not open yet")
+
+    class Grumpy:
+        def __len__(self):
+            raise RuntimeError("a stream")
+
+    assert loader_facts(DataLoader(Own(torch.ones(4))))["length"] == 4
+    assert set(loader_facts(Grumpy())) == {"kind"}
+
+
 def test_changed_data_are_told_in_words():
     kept = {"train": {"kind": "x", "length": 10}, "test": {"kind": "x"}}
     assert changed_data(kept, {"train": {"kind": "x", "length": 10}}) == []

@@ -6,8 +6,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from tt_experiment._origin import facts
+from tt_experiment.checkpoints import CheckpointFolder
 from tt_experiment.errors import (
     CorruptCheckpoint,
     ExperimentNameError,
@@ -223,6 +225,21 @@ def test_the_seal_covers_every_file_and_shows_a_change(run):
     assert not run.manifest_file.exists()
 
 
+def test_the_seal_does_not_vouch_for_a_checkpoint_that_was_damaged_before(run):
+    run.write_start({})
+    store = CheckpointFolder(run.checkpoints)
+    store.save({"model": {"w": torch.ones(3)}}, step=1, scores={}).wait_committed()
+    run.seal()
+    run.verify()
+    file = run.checkpoints / "step-0000000001" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    run.seal()
+    with pytest.raises(CorruptCheckpoint, match=r"model.safetensors is not what was written"):
+        run.verify()
+
+
 def test_git_facts_and_diff(run, tmp_path):
     repository = tmp_path / "repo"
     repository.mkdir()
@@ -370,3 +387,13 @@ def test_the_source_zip_is_bounded_and_survives_an_unreadable_file(run, tmp_path
         "b.py": "not readable",
         "d.py": "1 bytes are too many",
     }
+
+
+def test_secrets_of_the_command_line_are_not_written_down(run, monkeypatch):
+    words = "t.py --token=abc --api-key abc db.password=hunter --api-key=a next --num-tokens 5"
+    monkeypatch.setattr(sys, "orig_argv", ["python", *words.split()])
+    run.write_start({}, Provenance(diff=False))
+    assert " ".join(load(run.environment_file)["command"]["argv"][1:]) == (
+        "t.py --token=<redacted> --api-key <redacted> db.password=<redacted> "
+        "--api-key=<redacted> next --num-tokens 5"
+    )

@@ -501,3 +501,20 @@ def test_a_refused_name_is_not_even_imported(tmp_path):
     command = [sys.executable, "-c", IMPORTS, *paths]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("put", [b"r" + (1 << 24).to_bytes(4, "little"), b"p16777216\n"])
+def test_a_place_far_out_makes_no_room_for_all_before_it(tmp_path, put):
+    (tmp_path / "a.p").write_bytes(b"\x80\x02]" + put + b".")
+    with pytest.raises(ImportFormatError, match="puts a value at place 16777216"):
+        read_pickle(tmp_path / "a.p")
+
+
+def test_damage_within_an_archive(old, tmp_path):
+    with zipfile.ZipFile(old / "source_code.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.py", "x = 1\n" * 1000)
+    content = bytearray((old / "source_code.zip").read_bytes())
+    content[36:44] = b"\xff" * 8  # of the compressed bytes
+    (old / "source_code.zip").write_bytes(content)
+    done = import_aitoolbox(old, tmp_path / "new")
+    assert "must be a zip archive" in done.left_out["source_code.zip"]

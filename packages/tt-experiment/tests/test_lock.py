@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tt_experiment import _lock
 from tt_experiment._lock import RunLock
 from tt_experiment.errors import RunFolderError, RunLockedError
 
@@ -86,6 +87,42 @@ def test_a_child_writes_on_behalf_of_the_process_that_started_it(tmp_path):
     )
     RunLock(tmp_path).release()
     assert done.stdout == "fine\n", done.stderr
+
+
+def test_the_same_number_on_another_host_is_no_parent(tmp_path, holder):
+    """Where each container counts its processes from one, on a disk that they share."""
+    holder()
+    (tmp_path / ".lock").write_text(json.dumps({"pid": os.getppid(), "host": "another"}))
+    with pytest.raises(RunLockedError, match="on another"):
+        RunLock(tmp_path).acquire()
+
+
+def test_who_only_asks_for_the_owner_keeps_no_process_from_starting(tmp_path, holder, monkeypatch):
+    process = holder()  # as `tt-experiment list` has it, for an instant
+
+    def ends(_):
+        process.kill()
+        process.wait()
+
+    monkeypatch.setattr(_lock.time, "sleep", ends)
+    RunLock(tmp_path).acquire()
+    RunLock(tmp_path).release()
+
+
+def test_a_run_that_may_only_be_read_tells_its_owner(tmp_path, holder, monkeypatch):
+    process = holder()
+    opened = os.open
+
+    def read_only(path, flags, *mode):
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(path)
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(_lock.os, "open", read_only)
+    assert RunLock(tmp_path).owner()["pid"] == process.pid
+    process.kill()
+    process.wait()
+    assert RunLock(tmp_path).owner() is None
 
 
 def test_a_damaged_note_does_not_matter(tmp_path, holder):

@@ -14,6 +14,7 @@ from tt_experiment.callbacks.wandb import AlertConfig, WandBTracking
 from tt_experiment.errors import ExperimentSetupError, MissingDependency
 from tt_experiment.experiment import Experiment
 from tt_experiment.loggers import WandbLogger
+from tt_experiment.ports import RunFacts
 from tt_experiment.testing import LoggerContract
 from tt_experiment.train_loops import TrainLoopCheckpoint
 from tt_loop.api import Callback, TrainLoop
@@ -271,3 +272,16 @@ def test_what_the_server_has_is_not_logged_again(tmp_path, monkeypatch, caplog):
     assert run.exit_code == 0
     assert (said["resume"], said["id"]) == ("allow", experiment.folder.run()["id"])
     assert caplog.text == ""
+
+
+def test_a_secret_of_the_command_line_stays_here(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.orig_argv", ["python", "train.py", "--token=abc"])
+    options = WandbLogger()._options(wandb, facts_in(tmp_path))
+    assert options["settings"] == {"x_disable_meta": True}
+    assert wandb.Settings(**options["settings"]).x_disable_meta
+    monkeypatch.setattr("sys.orig_argv", ["python", "train.py", "--lr=1"])
+    assert "settings" not in WandbLogger()._options(wandb, facts_in(tmp_path))
+
+
+def facts_in(folder):
+    return RunFacts("id", "p", "e", folder, {}, attempt=1, step=0)

@@ -2,6 +2,7 @@ import hashlib
 import os
 import pathlib
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -143,3 +144,27 @@ def test_the_loader_reads_the_old_layout(tmp_path):
     optimizer = torch.optim.Adam(other.parameters(), lr=9.0)
     loader.init_optimizer(optimizer)
     assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_numbers_for_bytes_make_no_memory(tmp_path):
+    class Huge:
+        def __reduce__(self):
+            make, arguments, _ = np.zeros(1).__reduce__()
+            return make, arguments, (1, (1 << 20,), np.dtype("i1"), False, 1 << 20)
+
+    torch.save({"model_state_dict": {}, "x": Huge()}, tmp_path / "a.pth")
+    with pytest.raises(ImportFormatError, match="cannot be read safely"):
+        read_old_checkpoint(tmp_path / "a.pth")
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path):
+    torch.save({"model_state_dict": {"w": torch.zeros(1 << 20)}}, tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as plain,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    read_old_checkpoint(tmp_path / "a.pth")
+    with pytest.raises(ImportFormatError, match="cannot be read safely"):
+        read_old_checkpoint(tmp_path / "b.pth")

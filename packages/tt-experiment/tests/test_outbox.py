@@ -378,19 +378,24 @@ def test_large_files_are_not_read_at_once_and_growing_ones_are_copied_as_they_we
     store = Watched()
     experiment = begin(tmp_path, store)
     lines = experiment.folder.path / "events.jsonl"
-    lines.write_bytes(b"first line of events\n")
+    board = experiment.folder.path / "tensorboard" / "events.out.tfevents.1.host.2.0"
+    board.parent.mkdir()
+    for file in (lines, board):
+        file.write_bytes(b"first line of events\n")
 
     def grow(method, key):
         store.look(method, key)
-        if method == "put" and key.endswith("events.jsonl"):
-            with lines.open("ab") as file:
-                file.write(b"another\n")
+        for path in (lines, board):
+            if method == "put" and key.endswith(path.name):
+                with path.open("ab") as file:
+                    file.write(b"another\n")
 
     store.before = grow
     checkpoint = save(experiment, 1)
     experiment.outbox.drain()
     prefix = experiment.prefix(experiment.folder)
     assert lines.read_bytes().startswith(store.objects[f"{prefix}/events.jsonl"])
+    assert store.objects[f"{prefix}/tensorboard/{board.name}"].startswith(b"first line")
     name = f"{prefix}/checkpoint_model/{checkpoint.name}/model.safetensors"
     assert store.sources[name] == checkpoint / "model.safetensors"
     assert isinstance(store.sources[f"{prefix}/events.jsonl"], Path)

@@ -373,6 +373,27 @@ def test_it_fits_a_narrow_screen(visit, report):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("page_of", ["report", "comparison"])
+def test_paper_cuts_nothing_off(visit, request, tmp_path, page_of):
+    if page_of == "report":
+        run = make(tmp_path)
+        facts = {"train": {"kind": "Tensor", "sha256": "0123456789abcdef" * 4}}
+        (run.path / "data.json").write_text(json.dumps(facts))
+        path = write_report(run)
+    else:
+        path = request.getfixturevalue("comparison")
+    page = visit(path)
+    wide = """() => [...document.querySelectorAll('table, .pairs td')].filter((part) => {
+      const card = part.closest('.card');
+      return part.getBoundingClientRect().right > card.getBoundingClientRect().right + 1;
+    }).map((part) => part.textContent)"""
+    if page_of == "report":
+        assert page.evaluate(wide) == []
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    page.emulate_media(media="print")
+    assert page.evaluate(wide) == []
+
+
 def test_the_policy_stops_what_is_not_the_pages_own(visit, report):
     text = report.read_text("utf-8")
     parts = [

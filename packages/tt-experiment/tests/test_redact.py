@@ -289,3 +289,22 @@ def test_a_value_given_to_a_secret_name_is_redacted(text: str, kept: str) -> Non
 )
 def test_code_that_tells_no_secret_stays(text: str) -> None:
     assert redact_text(text) == text
+
+
+@pytest.mark.parametrize("piece", ["a-", "sk-", "eyJ-", "a_b-", "1-", "-", "a ", "://a", "x='"])
+def test_long_texts_take_time_by_their_length(piece):
+    assert redact_text(piece * 200_000) == piece * 200_000  # minutes, if by its square
+
+
+def test_signed_urls_and_basic_authorization():
+    url = "https://h/f?X-Amz-Signature=0123456789abcdef0123&sig=ab%2Bcd0123456789ef"
+    shown = redact_text(f"{url} Authorization: Basic dXNlcjpwYXNz")
+    assert shown == (
+        f"https://h/f?X-Amz-Signature={REDACTED}&sig={REDACTED} Authorization: Basic {REDACTED}"
+    )
+
+
+def test_a_secret_within_the_value_of_a_plain_name():
+    assert redact_text('{"msg": "with --token=abc12345 it fails"}') == (
+        f'{{"msg": "with --token={REDACTED} it fails"}}'
+    )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tt_experiment.checkpoints import CheckpointFolder
-from tt_experiment.errors import NoValidCheckpoint, RunFolderError
+from tt_experiment.errors import FormatVersionError, NoValidCheckpoint, RunFolderError
 from tt_experiment.experiment import Experiment
 from tt_experiment.folder import ExperimentFolder, run_files
 from tt_experiment.provenance import Provenance
@@ -113,6 +113,18 @@ def test_without_a_valid_checkpoint_nothing_is_made(stored, tmp_path):
     with pytest.raises(NoValidCheckpoint, match=r"no checkpoint that is whole"):
         fetch_run(store, prefix, tmp_path / "two")
     assert list((tmp_path / "two" / "p").iterdir()) == []
+
+
+def test_a_newer_format_is_no_reason_for_an_older_checkpoint(stored, tmp_path):
+    store, prefix, _ = stored
+    key = f"{prefix}/checkpoint_model/step-0000000015/MANIFEST.json"
+    manifest = {**json.loads(store.objects[key]), "format": "tt-checkpoint/99"}
+    del manifest["self_sha256"]
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    manifest["self_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    store.objects[key] = json.dumps(manifest).encode()
+    with pytest.raises(FormatVersionError, match="tt-checkpoint/99"):
+        fetch_run(store, prefix, tmp_path)
 
 
 def test_a_part_of_a_checkpoint_is_not_seen(stored, tmp_path):

@@ -251,6 +251,39 @@ def test_attempts_tell_what_was_done_again(run):
     assert [(m["label"], m["step"]) for m in data["marks"]] == [("attempt 2", 5)]
 
 
+def test_what_a_killed_attempt_did_after_its_last_record_is_not_known(run):
+    begin(run, {})
+    recorder = JsonLinesRecorder(run)
+    recorder.open(RunInfo(0, 0, 1, "s"))
+    recorder.scalars(4, {"val_loss": 1.0}, epoch=0)
+    JsonLinesRecorder(run).open(RunInfo(4, 0, 1, "s"))
+    assert cells(page(run), 1)[-1] == "nothing recorded"
+
+
+def test_a_failed_run_says_why_on_top(run):
+    recorder = fill(run)
+    recorder.event("exception", {"type": "RuntimeError", "text": "no <memory>"})
+    recorder.close("failed")
+    begin(run, {}, status="failed")
+    (alerts,) = re.findall(r'<ul class="alerts">(.*?)</ul>', page(run))
+    assert "RuntimeError: no &lt;memory&gt;" in alerts
+
+
+def test_hyperparameters_have_all_their_digits(run):
+    begin(run, {"seed": 20240131, "lr": 0.100002})
+    text = page(run)
+    assert cells(text, "seed")[0] == "20240131"
+    assert cells(text, "lr")[0] == "0.100002"
+
+
+def test_names_of_attempts_do_not_lie_on_each_other():
+    points = [(float(step), 1.0) for step in range(101)]
+    marks = [Mark(step, f"attempt {i}") for i, step in enumerate([10, 12, 60], 2)]
+    drawn = line_chart("x", [Series("loss", points, 0)], marks=marks)
+    assert re.findall(r">(attempt \d)</text>", drawn) == ["attempt 2", "attempt 4"]
+    assert len(re.findall("<title>attempt", drawn)) == 3
+
+
 def test_a_damaged_run_shows_what_there_is(run):
     fill(run).close("failed")
     run.results_file.write_text("{")
@@ -590,8 +623,9 @@ def test_ticks_are_round():
     assert ticks(axis([0, 1], 0, 1), 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert ticks(axis([0, 3], 0, 1), 8, whole=True) == [0, 1, 2, 3]
     assert ticks(axis([0.02, 300], 0, 1, log=True), 8) == pytest.approx([0.1, 1, 10, 100])
-    numbers = [0.1 + 0.2, 3.0, 1e-7, 1e12, math.nan, True, 10**400]
-    assert [number(n) for n in numbers[:-1]] == ["0.3", "3", "1e-07", "1e+12", "nan", "True"]
+    numbers = [0.1 + 0.2, 3.0, 1e-7, 1e12, 20240131, math.nan, True, 10**400]
+    shown = ["0.3", "3", "1e-07", "1e+12", "20240131", "nan", "True"]
+    assert [number(n) for n in numbers[:-1]] == shown
     assert number(numbers[-1]).startswith("1000")
 
 

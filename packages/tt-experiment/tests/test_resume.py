@@ -1,6 +1,7 @@
 """A run that ended anywhere goes on through the disk, to the bits of the run that did not end."""
 
 import contextlib
+import gc
 import json
 import logging
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from tt_experiment.api import (
     CheckpointMismatch,
@@ -18,6 +19,7 @@ from tt_experiment.api import (
     ExperimentFolder,
     ExperimentSetupError,
     NoValidCheckpoint,
+    Provenance,
     QueryError,
     RunFolderError,
     RunLockedError,
@@ -518,3 +520,124 @@ def test_a_failing_loader_costs_no_step(tmp_path) -> None:
     resumed.fit(num_epochs=2, callbacks=callbacks(), resume="auto")
     assert_same(whole_of(tmp_path, {"num_epochs": 2}), resumed)
     assert ExperimentFolder(resumed.experiment.folder.path).run()["attempts"][1]["from_step"] > 7
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Died])
+def test_the_same_loop_goes_on_with_its_run_that_was_cut_short(tmp_path, end) -> None:
+    """As when the cell of a notebook is run again."""
+    whole = whole_of(tmp_path, {"num_epochs": 3})
+
+    class Once(Callback):
+        def __init__(self) -> None:
+            super().__init__("once", execution_order=200)
+            self.ends = [end]
+
+        def on_batch_end(self) -> None:
+            if self.train_loop_obj.total_iteration_idx == 10 and self.ends:
+                raise self.ends.pop()
+
+    loop = loop_of(tmp_path / "runs", iteration_save_freq=3)
+    with pytest.raises(end):
+        loop.fit(num_epochs=3, callbacks=[*callbacks(), Once()], resume="auto")
+    loop.fit(num_epochs=3, resume="auto")
+    assert_same(whole, loop)
+    statuses = [attempt["status"] for attempt in loop.experiment.folder.run()["attempts"]]
+    assert statuses[1:] == ["completed"]
+    loop.fit(num_epochs=1, resume="auto")  # completed: a fit of its own, in the same run
+    assert loop.epochs_done == 4
+
+
+def test_the_loaders_data_are_written_down_and_compared(tmp_path, caplog) -> None:
+    folder = broken_at(tmp_path, {"num_epochs": 2}, Die(7, "on_evaluate_begin"))
+    kept = json.loads(folder.data_file.read_bytes())
+    assert set(kept) == {"train", "validation", "test"}
+    assert kept["train"]["length"] == SAMPLES
+    same = loop_of(tmp_path / "runs")
+    with pytest.raises(Died):
+        same.fit(num_epochs=2, callbacks=[*callbacks(), Die(8)], resume="auto")
+    assert "have changed" not in caplog.text
+    other = loop_of(tmp_path / "runs")
+    other.train_loader = DataLoader(Subset(Noisy(), range(SAMPLES - 2)), 4, shuffle=True)
+    other.fit(num_epochs=2, callbacks=callbacks(), resume="auto")
+    assert f"length {SAMPLES} and is kind torch.utils.data.dataset.Subset" in caplog.text
+    assert "validation was" not in caplog.text
+
+
+def test_an_epoch_does_not_go_on_with_another_number_of_samples(tmp_path) -> None:
+    options = {"iteration_save_freq": 2}
+    folder = broken_at(tmp_path, {"num_epochs": 2}, Die(10), **options)
+    before = folder.run()
+    other = loop_of(tmp_path / "runs", **options)
+    other.train_loader = DataLoader(Subset(Noisy(), range(SAMPLES - 2)), 4, shuffle=True)
+    with pytest.raises(
+        CheckpointMismatch, match=rf"length {SAMPLES} and is .*length {SAMPLES - 2}"
+    ):
+        other.fit(num_epochs=2, callbacks=callbacks(), resume="auto")
+    assert other.epochs_done == 0
+    assert folder.run() == before
+    loop_of(tmp_path / "runs", **options).fit(num_epochs=2, callbacks=callbacks(), resume="auto")
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_a_run_that_does_not_say_what_its_data_were_goes_on(tmp_path, content) -> None:
+    folder = broken_at(tmp_path, {"num_epochs": 2}, Die(8))
+    folder.data_file.unlink()
+    if content is not None:
+        folder.data_file.write_bytes(content)
+    loop = loop_of(tmp_path / "runs")
+    loop.fit(num_epochs=2, callbacks=callbacks(), resume="auto")
+    assert loop.epochs_done == 2
+
+
+def test_what_somebody_says_of_the_data_counts_more(tmp_path) -> None:
+    experiment = Experiment(
+        "project", "run", tmp_path, provenance=Provenance(data={"train": {"version": 3}})
+    )
+    model, *rest = parts()
+    loop = TrainLoop(model, *rest, nn.CrossEntropyLoss(), progress=False)
+    loop.fit(num_epochs=1, callbacks=[ExperimentCheckpoint(experiment)])
+    kept = json.loads(experiment.folder.data_file.read_bytes())
+    assert kept["train"] == {"version": 3}
+    assert kept["validation"]["length"] == SAMPLES
+
+
+def test_a_run_that_cannot_be_sealed_is_given_up_all_the_same(tmp_path, monkeypatch) -> None:
+    loop = loop_of(tmp_path)
+
+    def fail(self) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ExperimentFolder, "seal", fail)
+    experiment = loop.experiment
+    experiment.start()
+    assert experiment.lock.held
+    with pytest.raises(OSError, match="No space"):
+        experiment.finish("completed")
+    assert not experiment.lock.held
+
+
+def test_a_finished_run_keeps_no_copy_of_the_state(tmp_path) -> None:
+    experiment = Experiment("project", "run", tmp_path)
+    weight = torch.ones(1 << 20)
+    experiment.save({"model": {"w": weight}}, step=1, scores={}).wait_committed()
+    experiment.finish("completed")
+    copies = [
+        each
+        for each in gc.get_objects()
+        if type(each) is torch.Tensor and each is not weight and each.nbytes >= weight.nbytes
+    ]
+    assert not copies
+    experiment.save({"model": {"w": weight}}, step=2, scores={}).wait_committed()
+    assert experiment.latest().step == 2
+
+
+def test_a_named_run_goes_on_with_other_hyperparameters_but_not_unnoticed(tmp_path, caplog) -> None:
+    folder = broken_at(tmp_path, {"num_epochs": 2}, Die(8))
+    same = loop_of(tmp_path / "runs")
+    with pytest.raises(Died):
+        same.fit(num_epochs=2, callbacks=[*callbacks(), Die(9)], resume=folder.path)
+    assert "other hyperparameters" not in caplog.text
+    other = loop_of(tmp_path / "runs", hyperparams={"lr": 0.5})
+    other.fit(num_epochs=2, callbacks=callbacks(), resume=folder.path)
+    assert "began with other hyperparameters (lr)" in caplog.text
+    assert other.optimizer.param_groups[0]["lr"] < 0.1

@@ -43,6 +43,7 @@ from tt_experiment.savers import (
     TrainingHistoryPlotter,
     TrainingHistoryWriter,
     read_model_file,
+    results_savers,
     timestamp_of,
     write_model_file,
 )
@@ -199,14 +200,30 @@ def test_what_is_missing_is_listed_and_nothing_written(tmp_path):
 
 
 def test_what_is_there_is_protected(tmp_path):
+    PyTorchLocalModelSaver(tmp_path).save_model({"w": torch.zeros(1)}, *WHERE)
     saver = PyTorchLocalModelSaver(tmp_path)
-    saver.save_model({"w": torch.zeros(1)}, *WHERE)
     with pytest.raises(RunFolderError, match="protect_existing_folder=False"):
         saver.save_model({"w": torch.ones(1)}, *WHERE)
     loader = PyTorchLocalModelLoader(tmp_path)
     assert loader.load_model(*WHERE, "model")["model_state_dict"]["w"] == 0
     saver.save_model({"w": torch.ones(1)}, *WHERE, protect_existing_folder=False)
     assert loader.load_model(*WHERE, "model")["model_state_dict"]["w"] == 1
+
+
+def test_what_a_saver_wrote_itself_it_may_replace(tmp_path):
+    saver = FullPyTorchExperimentLocalSaver("p", "e", tmp_path)
+    package = SimpleNamespace(get_results=lambda: {"accuracy": 0.5})
+    for value in (0, 1):
+        model, _ = saver.save_experiment({"w": torch.full((1,), value)}, package, {}, TIME)
+    assert read_model_file(model)["model_state_dict"]["w"] == 1
+    folder = ExperimentFolder(Path(model).parent.parent)
+    folder.unseal()
+    folder.seal()
+    with pytest.raises(RunFolderError, match="protect_existing_folder=False"):
+        FullPyTorchExperimentLocalSaver("p", "e", tmp_path).save_experiment(
+            {"w": torch.zeros(1)}, package, {}, TIME
+        )
+    assert folder.manifest_file.is_file()
 
 
 def test_saves_of_one_second_get_folders_of_their_own(tmp_path):
@@ -457,8 +474,10 @@ def test_results_in_separate_files(tmp_path):
 
 
 def test_pickle_is_understood_and_not_written(tmp_path, caplog):
+    results_savers._warn_of_json.cache_clear()
     LocalResultsSaver(tmp_path, file_format="pickle").save_experiment_results(package(), {}, *WHERE)
-    assert "JSON" in caplog.text
+    LocalResultsSaver(tmp_path, file_format="pickle")
+    assert caplog.text.count("JSON") == 1  # once in a process
     assert not list(tmp_path.rglob("*.p"))
     with pytest.raises(ExperimentSetupError, match="yaml"):
         LocalResultsSaver(tmp_path, file_format="yaml")

@@ -187,3 +187,18 @@ def test_the_store_is_known_from_the_run(tmp_path):
     shutil.rmtree(experiment.folder.path / ".outbox")
     sync(experiment.folder.path, store=store)
     assert in_store(store, experiment)
+
+
+def test_what_a_store_raises_while_a_run_is_verified_keeps_no_other_run_back(tmp_path):
+    store = MemoryBlobStore()
+    one, two = (experiment_in(tmp_path, store, name) for name in ("one", "two"))
+
+    def before(method, key):
+        seal = f"{one.prefix(one.folder)}/MANIFEST.json"
+        if method == "get" and key == seal:
+            raise RuntimeError("of a kind of its own")
+
+    store.before = before
+    report = sync(tmp_path, store=store, patience=QUICK)
+    assert report.complete == (two.folder.path,)
+    assert "of a kind of its own" in report.pending[one.folder.path]

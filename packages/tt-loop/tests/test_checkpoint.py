@@ -233,6 +233,20 @@ def test_training_goes_on_while_the_state_is_copied(given, options, expected: bo
     assert set(store.late) == {False}
 
 
+def test_tied_weights_are_not_copied_for_their_second_name() -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    model[1].weight = model[0].weight
+    x = torch.randn(SAMPLES, 4)
+    loader = DataLoader(TensorDataset(x, (x.sum(1) > 0).long()), 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loop = TrainLoop(model, loader, None, None, optimizer, nn.CrossEntropyLoss(), progress=False)
+    store = Overlaps()
+    loop.fit(num_epochs=1, callbacks=[Checkpoint(store, every_batches=3)])
+    saved = store.tickets[0].tree["model"]
+    assert saved["0.weight"].data_ptr() == saved["1.weight"].data_ptr()
+
+
 def test_a_save_that_fails_is_followed_by_one_that_is_waited_for() -> None:
     class FailsOnce(Overlaps):
         def save(self, tree, /, *, step, scores):

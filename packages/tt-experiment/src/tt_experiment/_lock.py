@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ NAME = ".lock"
 _log = logging.getLogger(__name__)
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 _FAR = 1 << 30  # Windows locks bytes against reading, so not those of the note
+_WAITS = (0.01, 0.02, 0.04, 0.08)  # seconds: who only asks for the owner has it for an instant
+_HOST = socket.gethostname()
 _guard = threading.Lock()
 _held: dict[str, tuple[int, int]] = {}  # path: process that has it, descriptor
 
@@ -63,13 +66,13 @@ class RunLock:
                 return
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(fd)
+                _lock_patiently(fd)
             except OSError as error:
                 if error.errno not in _WITHOUT_LOCKS:
                     owner = _read(fd)
                     os.close(fd)
-                    if owner.get("pid") == os.getppid():
-                        return
+                    if _is_parent(owner):
+                        return  # a launcher that waits for this process writes through it
                     raise self._locked(owner) from error
                 _log.warning("%s cannot be locked: start no second process", self.path)
             _write(fd)
@@ -88,9 +91,9 @@ class RunLock:
                 return _note()
             if not self.path.is_file():
                 return None
-            fd = os.open(self.path, os.O_RDWR)
+            fd = os.open(self.path, os.O_RDONLY)
             try:
-                _lock(fd)
+                _lock(fd, shared=True)
             except OSError:
                 return _read(fd)
             finally:
@@ -106,17 +109,33 @@ class RunLock:
         return RunLockedError(msg)
 
 
-def _lock(fd: int) -> None:
+def _lock_patiently(fd: int) -> None:
+    for wait in (*_WAITS, None):
+        try:
+            _lock(fd)
+        except OSError as error:
+            if wait is None or error.errno in _WITHOUT_LOCKS or _is_parent(_read(fd)):
+                raise
+            time.sleep(wait)
+        else:
+            return
+
+
+def _is_parent(owner: dict[str, Any]) -> bool:
+    return owner.get("host") == _HOST and owner.get("pid") == os.getppid()
+
+
+def _lock(fd: int, *, shared: bool = False) -> None:
     if sys.platform == "win32":
         os.lseek(fd, _FAR, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
     else:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _note() -> dict[str, Any]:
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    return {"pid": os.getpid(), "host": _HOST, "since": since}
 
 
 def _write(fd: int) -> None:

@@ -84,7 +84,7 @@ def read_tensors(path: Path, expected: Digest | None = None) -> dict[str, Tensor
         with path.open("rb") as file:
             reader = _Reader(file, path.stat().st_size)
             tensors = reader.tensors()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         msg = f"{path} must be a safetensors file: {error!r}"
         raise CorruptCheckpoint(msg) from error
     if expected is not None and reader.digest != expected:

@@ -287,20 +287,22 @@ class Experiment:
         """
         try:
             if self._checkpoints is not None:
-                self._checkpoints.wait()  # what is sealed is no longer written to
+                self._checkpoints.close()  # what is sealed is no longer written to
         finally:
             self._close(status)
 
     def _close(self, status: Status) -> None:
-        self.folder.finish(status)
         try:
-            write_report(self.folder)
-        except Exception:  # the run is worth more than its report
-            _log.exception("the report of %s could not be written", self.folder.path)
-        self.folder.seal()
-        if self.outbox is not None:
-            self.outbox.offer()
-        self.lock.release()
+            self.folder.finish(status)
+            try:
+                write_report(self.folder)
+            except Exception:  # the run is worth more than its report
+                _log.exception("the report of %s could not be written", self.folder.path)
+            self.folder.seal()
+            if self.outbox is not None:
+                self.outbox.offer()
+        finally:
+            self.lock.release()
 
     def results(self) -> dict[str, dict[str, Any]]:
         """The results by package that were kept at the end."""

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tt_experiment import _json, _manifest
+from tt_experiment._checkpoint.entries import scan
 from tt_experiment._durable import (
+    Digest,
     digest_file,
     make_directories,
     make_directory,
@@ -31,7 +33,7 @@ from tt_experiment._durable import (
 from tt_experiment._manifest import Manifest
 from tt_experiment._origin.facts import environment, git_state, versions, whereabouts
 from tt_experiment._origin.source import source_zip
-from tt_experiment.errors import ExperimentNameError, RunFolderError
+from tt_experiment.errors import ExperimentNameError, FormatVersionError, RunFolderError
 from tt_experiment.names import folder_name
 from tt_experiment.provenance import Provenance, fingerprints, training_script
 from tt_experiment.redact import redact, redact_text
@@ -282,6 +284,12 @@ class ExperimentFolder:
             self.unseal()
             replace_file(self.run_file, _json.dumps({**run, "store": url}))
 
+    def note_data(self, facts: Mapping[str, Any]) -> None:
+        """Note in ``data.json`` what is known of data that nobody has told of yet, by name."""
+        told = _json.load_object(self.data_file.read_bytes()) if self.data_file.exists() else {}
+        if not set(facts) <= set(told):
+            replace_file(self.data_file, _json.dumps({**redact(dict(facts)), **told}))
+
     def note_parent(self, parent: str) -> None:
         """Note in ``run.json`` the ``id`` of the run whose state this one starts from."""
         replace_file(self.run_file, _json.dumps({**self.run(), "parent": parent}))
@@ -293,15 +301,31 @@ class ExperimentFolder:
             replace_file(self.run_file, _json.dumps(run))
 
     def seal(self) -> Path:
-        """Write ``MANIFEST.json``: every file of the run with its size and digest."""
+        """Write ``MANIFEST.json``: every file of the run with its size and digest.
+
+        Of a checkpoint's files they are those that were written: they may be large.
+        """
+        known = self._written()
         files = {
-            path.relative_to(self.path).as_posix(): digest_file(path)
+            path.relative_to(self.path).as_posix(): known.get(path) or digest_file(path)
             for path in run_files(self.path)
             if path != self.manifest_file
         }
         manifest = Manifest(RUN_FORMAT, {"sealed": _now()}, files)
         replace_file(self.manifest_file, manifest.dumps())
         return self.manifest_file
+
+    def _written(self) -> dict[Path, Digest]:
+        """What the manifests of the checkpoints tell of their files."""
+        try:
+            entries, _ = scan(self.checkpoints)
+        except FormatVersionError:
+            return {}
+        return {
+            entry.path / name: digest
+            for entry in entries
+            for name, digest in entry.manifest.files.items()
+        }
 
     def unseal(self) -> None:
         """Remove the seal: the run goes on."""

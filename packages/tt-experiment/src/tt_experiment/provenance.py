@@ -8,11 +8,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tt_experiment.errors import ExperimentSetupError
 
-__all__ = ["Provenance", "changed_data", "fingerprints", "loader_facts", "training_script"]
+if TYPE_CHECKING:
+    from tt_loop.api import TrainLoop
+
+__all__ = [
+    "Provenance",
+    "changed_data",
+    "data_of",
+    "fingerprints",
+    "loader_facts",
+    "training_script",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,22 @@ def loader_facts(loader: Any) -> dict[str, Any]:
     from torch.utils.data import TensorDataset  # as above
 
     data = getattr(loader, "dataset", loader)
-    if isinstance(data, TensorDataset):
+    if type(data) is TensorDataset:  # of a subclass, reading may have effects
         return fingerprints({"data": data})["data"]  # type: ignore[no-any-return]  # facts
     facts: dict[str, Any] = {"kind": f"{type(data).__module__}.{type(data).__qualname__}"}
-    with contextlib.suppress(TypeError, NotImplementedError):  # a stream has no length
+    with contextlib.suppress(Exception):  # a stream has no length, each says so in its own way
         facts["length"] = len(data)
     return facts
+
+
+def data_of(loop: TrainLoop) -> dict[str, dict[str, Any]]:
+    """What is known of a loop's data, by ``train``, ``validation`` and ``test``."""
+    loaders = {
+        "train": loop.train_loader,
+        "validation": loop.validation_loader,
+        "test": loop.test_loader,
+    }
+    return {name: loader_facts(each) for name, each in loaders.items() if each is not None}
 
 
 def changed_data(kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from tt_experiment import _json
 from tt_experiment._checkpoint.entries import Entry, scan
 from tt_experiment._checkpoint.pins import read_pins
 from tt_experiment._durable import make_directories, replace_file
+from tt_experiment._records.reading import failure, read_events
 from tt_experiment._report import run, source, story
 from tt_experiment._report.columns import Columns, of_history, read_columns, read_samples
 from tt_experiment._report.curves import Drawn, curves
@@ -24,7 +25,6 @@ from tt_experiment._report.page import Part, page
 from tt_experiment._report.results import found_results, intervals_in, result_cards
 from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
 from tt_experiment.folder import ExperimentFolder, run_files
-from tt_experiment.recorder import read_events
 
 __all__ = ["write_report"]
 
@@ -59,6 +59,7 @@ class _Report:
         self.columns = self._part(self._metrics) or of_history({})
         self.entries, self.damaged = self._part(self._scan) or ([], [])
         self.pinned = self._part(lambda: read_pins(folder.checkpoints)) or {}
+        self.events = self._part(lambda: read_events(folder.events_file)) or []
 
     def page(self) -> bytes:
         """The whole page."""
@@ -75,7 +76,9 @@ class _Report:
             Part("Files", self._part(self._files)),
         ]
         tiles = self._part(self._tiles)
-        header = join([run.header(self.run, self.columns, self.problems), tiles or ""])
+        ended = failure(str(self.run.get("status")), self.events)
+        told = [*([ended] if ended else []), *self.problems]
+        header = join([run.header(self.run, self.columns, told), tiles or ""])
         title = f"{self.run.get('experiment')} · {self.run.get('project')}"
         return page(title, header, parts, _together(drawn, system))
 
@@ -127,7 +130,7 @@ class _Report:
         )
 
     def _events(self) -> Markup | None:
-        return story.events(read_events(self.folder.events_file))
+        return story.events(self.events)
 
     def _files(self) -> Markup | None:
         paths = [p for p in run_files(self.folder.path) if p != self.folder.report_file]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tt_experiment._runs.data import check_data
 from tt_experiment._runs.which import candidates
 from tt_experiment.checkpoints import CheckpointFolder
 from tt_experiment.errors import (
@@ -98,6 +99,7 @@ class Resumption:
         """
         if self.experiment.is_started():
             if self.what == "auto":  # a second fit of this process goes on in its own run
+                self._found = _in_first(comm, self._cut_short)
                 return
             msg = f"The loop keeps {self.experiment.folder.path} already: make a new one to resume."
             raise ExperimentSetupError(msg)
@@ -120,6 +122,7 @@ class Resumption:
             return None
         try:
             tree = self._checkpoints(found.run).load(found.checkpoint)
+            check_data(loop, self.experiment, ExperimentFolder(found.run), tree.get("inside"))
             _load(loop, tree, found.checkpoint, whole=whole)
         except BaseException:
             self.experiment.let_go()
@@ -130,6 +133,15 @@ class Resumption:
             self.experiment.save(tree, step=ref.step, scores=ref.scores).wait_committed()
         _log.info("going on from step %d of %s", found.checkpoint.step, found.run)
         return found.checkpoint
+
+    def _cut_short(self) -> _Found | None:
+        """The newest state of the experiment's run, if its last fit did not reach its end."""
+        run = self.experiment.folder
+        if run.run()["status"] not in ("failed", "interrupted"):
+            return None
+        self.experiment.lock.acquire()
+        ref = self.experiment.latest()
+        return None if ref is None else _Found(run.path, ref, is_newest=True)
 
     def _choose(self) -> _Found | None:
         for run, checkpoint in candidates(self.experiment, self.what):

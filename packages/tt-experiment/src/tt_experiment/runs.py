@@ -195,6 +195,7 @@ def summarise(folder: ExperimentFolder | Path | str) -> RunSummary:
     run = _facts(path / "run.json", problems)
     attempts = _list(run.get("attempts"))
     last = attempts[-1] if attempts and isinstance(attempts[-1], dict) else {}
+    results = _facts(path / "results" / "results.json", problems, missing_is_fine=True)
     return RunSummary(
         path=path,
         id=_text(run.get("id")),
@@ -206,8 +207,8 @@ def summarise(folder: ExperimentFolder | Path | str) -> RunSummary:
         attempts=len(attempts),
         parent=_text(run["parent"]) if run.get("parent") else None,
         hyperparams=_hyperparams(path, problems),
-        metrics=_metrics(path, problems),
-        results=_results(path, problems),
+        metrics=_metrics(path, problems) or _of_savers(results.get("training_history")),
+        results=_results(results),
         problems=tuple(problems),
     )
 
@@ -251,6 +252,19 @@ def _metrics(path: Path, problems: list[str]) -> dict[str, MetricSummary]:
         return {}
 
 
+def _of_savers(history: Any) -> dict[str, MetricSummary]:
+    """Curves that a loop of the user's own handed to a saver: the n-th value is that of step n."""
+    lists = history.items() if isinstance(history, dict) else ()
+    curves = {name: list(_points(values)) for name, values in lists if isinstance(values, list)}
+    return {name: _summary(points) for name, points in curves.items() if points}
+
+
+def _points(values: list[Any]) -> Iterator[tuple[int, float]]:
+    for step, value in enumerate(values, 1):
+        if _is_number(value):
+            yield step, float(value)
+
+
 def _summary(points: list[tuple[int, float]]) -> MetricSummary:
     low, low_step = _extreme(points, lambda value, best: value < best)
     high, high_step = _extreme(points, lambda value, best: value > best)
@@ -268,8 +282,7 @@ def _extreme(
     return best, at
 
 
-def _results(path: Path, problems: list[str]) -> dict[str, float]:
-    document = _facts(path / "results" / "results.json", problems, missing_is_fine=True)
+def _results(document: Mapping[str, Any]) -> dict[str, float]:
     packages, flags = document.get("results"), document.get("nonfinite")
     numbers = dict(_numbers(packages if isinstance(packages, dict) else {}))
     for name, text in (flags if isinstance(flags, dict) else {}).items():
@@ -282,8 +295,12 @@ def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, float) or (type(value) is int and abs(value) < _EXACT):
+        elif _is_number(value):
             yield f"{prefix}{key}", float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < _EXACT)
 
 
 def _text(value: Any) -> str:

@@ -94,6 +94,9 @@ class _TrackedTrainLoop(TrainLoop):
         except BaseException:
             self._note_failure()
             raise
+        finally:
+            if self.experiment.is_started():  # also where other processes have done the work
+                self.experiment.lock.release()
         if self.is_main_process():
             self._upload()
         return model

@@ -158,10 +158,10 @@ def _verified(outbox: Outbox, timeout: float | None) -> int:
         outbox.forget(lost)
         files = outbox.drain(timeout)
         lost = verify_run(outbox.store, outbox.prefix).problems
-    except UploadError:
+    except ExperimentError:
         raise
-    except (OSError, ValueError) as error:
-        msg = f"{where} cannot be verified: {error}"
+    except Exception as error:  # whatever a store raises, other runs are brought up
+        msg = redact_text(f"{where} cannot be verified: {error}")
         raise UploadError(msg) from error
     if lost:
         lines = "".join(f"\n  {name}: {problem}" for name, problem in list(lost.items())[:5])

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tt_experiment import _json
 from tt_experiment._manifest import Manifest
 from tt_experiment.errors import CorruptCheckpoint, NoValidCheckpoint
-from tt_loop.api import CheckpointRef
+
+if TYPE_CHECKING:
+    from tt_loop.api import CheckpointRef
 
 __all__ = ["FORMAT", "CheckpointInfo", "Entry", "first_valid", "scan"]
 
@@ -73,6 +75,8 @@ class Entry:
     @property
     def ref(self) -> CheckpointRef:
         """The entry as tt-loop knows it."""
+        from tt_loop.api import CheckpointRef  # here: it brings torch, and `show` goes without
+
         return CheckpointRef(self.step, str(self.path), dict(self.scores))
 
     def info(self, pinned: Mapping[str, str]) -> CheckpointInfo:

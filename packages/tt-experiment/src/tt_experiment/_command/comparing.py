@@ -12,7 +12,7 @@ from tt_experiment._command.console import shown
 from tt_experiment._command.documents import run_as_json
 from tt_experiment._command.listing import moment
 from tt_experiment._command.status import OK
-from tt_experiment._command.tables import Cell, cell, number, write_table
+from tt_experiment._command.tables import Cell, cell, cells, number, write_table
 from tt_experiment._runs.seeds import Interval, groups_of_seeds, interval, varying
 from tt_experiment._runs.values import FACTS, Name
 from tt_experiment.errors import QueryError
@@ -43,7 +43,7 @@ def compare(arguments: Arguments, console: Console) -> int:
     )
     if arguments.html is not None:
         return _page(arguments, console, runs)
-    table = [[cell(name), *map(cell, values)] for name, values in rows.items()]
+    table = [[cell(name), *cells(values)] for name, values in rows.items()]
     write_table(console, ["", *labels(runs)], table)
     return OK
 
@@ -120,8 +120,9 @@ def _numbers(metric: Name, runs: Sequence[RunSummary]) -> list[float]:
 def _board(console: Console, metric: Name, places: Sequence[Place]) -> None:
     names = varying([place.common for place in places])
     head = ["", str(metric), "± 95 %", "n", *names, "run"]
+    columns = [cells([place.common.get(name) for place in places]) for name in names]
     rows = []
-    for rank, place in enumerate(places, 1):
+    for rank, (place, *common) in enumerate(zip(places, *columns, strict=True), 1):
         half = "" if math.isnan(place.value.half) else number(place.value.half)
         rows.append(
             [
@@ -129,7 +130,7 @@ def _board(console: Console, metric: Name, places: Sequence[Place]) -> None:
                 cell(place.value.mean),
                 Cell(half, is_number=True),
                 cell(place.value.n),
-                *(cell(place.common.get(name)) for name in names),
+                *common,
                 cell(_members(place.runs)),
             ]
         )

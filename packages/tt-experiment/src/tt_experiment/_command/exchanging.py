@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from tt_experiment._command.chosen import named_runs, root_of
 from tt_experiment._command.console import shown, visible
 from tt_experiment._command.status import FAILED, OK
-from tt_experiment.errors import ExperimentError, QueryError
+from tt_experiment.errors import ExperimentError, MissingDependency, QueryError
 
 if TYPE_CHECKING:
     from tt_experiment._command.arguments import Arguments
     from tt_experiment._command.console import Console
     from tt_experiment.runs import RunSummary
-
-Written = list[str]
 
 
 def export(arguments: Arguments, console: Console) -> int:
@@ -25,56 +23,82 @@ def export(arguments: Arguments, console: Console) -> int:
     if arguments.step is not None and arguments.to != "pth":
         msg = "--step chooses the checkpoint of --to pth"
         raise QueryError(msg)
-    written = _EXPORTS[arguments.to](runs, arguments)
-    console.document({"to": arguments.to, "runs": [str(r.path) for r in runs], "written": written})
+    failed: list[str] = []
+    if arguments.to in _TABLES:
+        written = [shown(path) for path in _TABLES[arguments.to](runs, arguments)]
+    else:
+        written, failed = _each(runs, arguments, console)
+    console.document(
+        {
+            "to": arguments.to,
+            "runs": [str(run.path) for run in runs],
+            "written": written,
+            "failed": failed,
+        }
+    )
     for name in written:
         console.result(visible(name))
-    return OK
+    return FAILED if failed else OK
 
 
-def _csv(runs: Sequence[RunSummary], arguments: Arguments) -> Written:
+def _each(
+    runs: Sequence[RunSummary], arguments: Arguments, console: Console
+) -> tuple[list[str], list[str]]:
+    """Write each run; one that cannot be written does not keep others from it."""
+    written, failed = [], []
+    for run in runs:
+        try:
+            written.append(_RUNS[arguments.to](run, arguments, len(runs) > 1))
+        except (ExperimentError, OSError) as error:
+            if len(runs) == 1 or isinstance(error, MissingDependency):
+                raise
+            failed.append(str(run.path))
+            console.error(f"{shown(run.path)}: {error}")
+    return written, failed
+
+
+def _csv(runs: Sequence[RunSummary], arguments: Arguments) -> Sequence[Path]:
     from tt_experiment.exports.csv_files import write_csv
 
-    return [shown(path) for path in write_csv(runs, arguments.target)]
+    return write_csv(runs, arguments.target)
 
 
-def _parquet(runs: Sequence[RunSummary], arguments: Arguments) -> Written:
+def _parquet(runs: Sequence[RunSummary], arguments: Arguments) -> Sequence[Path]:
     from tt_experiment.exports.parquet import write_parquet
 
-    return [shown(path) for path in write_parquet(runs, arguments.target)]
+    return write_parquet(runs, arguments.target)
 
 
-def _tensorboard(runs: Sequence[RunSummary], arguments: Arguments) -> Written:
+def _tensorboard(run: RunSummary, arguments: Arguments, several: bool) -> str:  # noqa: ARG001 - as all
     from tt_experiment.exports.tensorboard import export_tensorboard
 
-    return [shown(export_tensorboard(run, arguments.target)) for run in runs]
+    return shown(export_tensorboard(run, arguments.target))
 
 
-def _mlflow(runs: Sequence[RunSummary], arguments: Arguments) -> Written:
+def _mlflow(run: RunSummary, arguments: Arguments, several: bool) -> str:  # noqa: ARG001 - as all
     from tt_experiment.exports.mlflow import export_mlflow
 
-    return [export_mlflow(run, arguments.target) for run in runs]
+    return export_mlflow(run, arguments.target)
 
 
-def _pth(runs: Sequence[RunSummary], arguments: Arguments) -> Written:
+def _pth(run: RunSummary, arguments: Arguments, several: bool) -> str:
     from tt_experiment.exports.pth import export_pth
 
     target = Path(arguments.target)
-    if len(runs) == 1 and target.suffix:
-        return [shown(export_pth(runs[0].path, target, step=arguments.step))]
-    return [
-        shown(export_pth(run.path, target / f"{run.name}.pth", step=arguments.step)) for run in runs
-    ]
+    file = target if target.suffix and not several else target / f"{run.name}.pth"
+    return shown(export_pth(run.path, file, step=arguments.step))
 
 
-_EXPORTS: dict[str, Callable[[Sequence[RunSummary], Arguments], Written]] = {
+_TABLES: dict[str, Callable[[Sequence[RunSummary], Arguments], Sequence[Path]]] = {
     "csv": _csv,
-    "mlflow": _mlflow,
     "parquet": _parquet,
+}
+_RUNS: dict[str, Callable[[RunSummary, Arguments, bool], str]] = {
+    "mlflow": _mlflow,
     "pth": _pth,
     "tensorboard": _tensorboard,
 }
-FORMATS = tuple(_EXPORTS)
+FORMATS = tuple(sorted({*_TABLES, *_RUNS}))
 
 
 def import_runs(arguments: Arguments, console: Console) -> int:

@@ -78,8 +78,11 @@ def moment(stamp: str | None) -> str:
 
 def show(arguments: Arguments, console: Console) -> int:
     """Run ``show``."""
+    from tt_experiment._command.kept import as_json, read_kept, write_kept
+
     run = one_run(arguments, arguments.name)
-    console.document(run_as_json(run) if console.json else None)
+    kept = read_kept(run)
+    console.document({**run_as_json(run), **as_json(kept)})
     if console.json:
         return OK
     facts: dict[str, Scalar] = {
@@ -87,6 +90,7 @@ def show(arguments: Arguments, console: Console) -> int:
         "project": run.project,
         "id": run.id,
         "status": run.status,
+        "failure": kept.failure,
         "created": moment(run.created),
         "ended": moment(run.ended),
         "attempts": run.attempts,
@@ -94,10 +98,12 @@ def show(arguments: Arguments, console: Console) -> int:
         "folder": str(run.path),
     }
     _pairs(console, "", {name: value for name, value in facts.items() if value not in (None, "")})
-    _pairs(console, "Hyperparameters", run.hyperparams)
+    whole = {k: repr(v) if isinstance(v, float) else v for k, v in run.hyperparams.items()}
+    _pairs(console, "Hyperparameters", whole)
     _curves(console, run)
     _pairs(console, "Results", run.results)
-    for problem in run.problems:
+    write_kept(console, kept)
+    for problem in (*run.problems, *kept.problems):
         console.error(problem)
     return OK
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tt_experiment._command.arguments import Arguments, parse
 from tt_experiment._command.console import Console, HungUp
@@ -34,7 +34,8 @@ def _run(arguments: Arguments, console: Console) -> int:
     except (Exception, KeyboardInterrupt) as error:
         status = status_of(error)
         text = "stopped" if status == STOPPED else str(error) or type(error).__name__
-        console.document({"error": type(error).__name__, "message": text, "status": status})
+        with suppress(OSError):  # the output may be what failed
+            console.document({"error": type(error).__name__, "message": text, "status": status})
         if console.verbose:  # where, but not with which values
             console.note("".join(traceback.format_tb(error.__traceback__)).rstrip())
         console.error(text)

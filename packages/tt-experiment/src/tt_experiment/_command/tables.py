@@ -38,6 +38,14 @@ def cell(value: Scalar, colour: Colour | None = None) -> Cell:
     return Cell(visible(value), colour=colour)
 
 
+def cells(values: Sequence[Scalar]) -> list[Cell]:
+    """Values of one name: with all their digits where five make different ones look the same."""
+    found = [cell(value) for value in values]
+    if len({c.text for c in found}) == len(set(map(repr, values))):
+        return found
+    return [Cell(repr(v), is_number=True) if type(v) is float else cell(v) for v in values]
+
+
 def number(value: float) -> str:
     """A number in at most five digits; whole ones as they are."""
     return str(value) if isinstance(value, int) else f"{value:.5g}"

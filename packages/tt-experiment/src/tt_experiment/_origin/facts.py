@@ -15,7 +15,7 @@ from typing import Any
 
 from tt_experiment._origin.secrets import REDACTED, is_secret_key, redact_text
 
-__all__ = ["environment", "git_state", "tracked_files", "versions", "whereabouts"]
+__all__ = ["command", "environment", "git_state", "tracked_files", "versions", "whereabouts"]
 
 _PACKAGES = (
     "torch",
@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 def environment() -> dict[str, Any]:
     """The command, machine and software that a run had."""
     return {
-        "command": _command(),
+        "command": command(),
         "python": sys.version,
         "platform": platform.platform(),
         "hardware": _hardware(),
@@ -71,15 +71,19 @@ def whereabouts() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
-def _command() -> dict[str, Any]:
+def command() -> dict[str, Any]:
     """What was typed, without secrets: as words, so that it can be run again."""
     words = [sys.executable, *sys.orig_argv[1:]]
-    before = ["", *words]
-    shown = [
-        REDACTED if name.startswith("-") and is_secret_key(name.lstrip("-")) else redact_text(word)
-        for name, word in zip(before, words, strict=False)
-    ]
+    shown = [_word(before, word) for before, word in zip(["", *words], words, strict=False)]
     return {"argv": shown, "cwd": str(Path.cwd())}
+
+
+def _word(before: str, word: str) -> str:
+    """A word without a secret: ``--token=abc``, ``db.password=abc``, or what follows a name."""
+    if before.startswith("-") and "=" not in before and is_secret_key(before.lstrip("-")):
+        return REDACTED
+    name, given, _ = word.partition("=")
+    return f"{name}={REDACTED}" if given and is_secret_key(name) else redact_text(word)
 
 
 def _hardware() -> dict[str, Any]:
@@ -160,7 +164,8 @@ def git_state(directory: Path) -> tuple[dict[str, Any], str] | None:
         "untracked_files": sum(line.startswith("??") for line in status),
         "diff_cut": len(diff) > _MAX_DIFF,
     }
-    return facts, redact_text(diff)[:_MAX_DIFF]
+    shown = redact_text(diff[: 2 * _MAX_DIFF])  # before the cut: half a secret has no form
+    return facts, shown[:_MAX_DIFF]
 
 
 def tracked_files(directory: Path) -> frozenset[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 __all__ = ["REDACTED", "has_secret", "is_secret_key", "redact_text"]
 
@@ -39,14 +40,16 @@ _FORMS = re.compile(
       | gh[oprsu]_[A-Za-z0-9]{20,} | github_pat_\w{20,} # GitHub
       | glpat-[\w-]{20,}                                # GitLab
       | hf_[A-Za-z0-9]{20,}                             # Hugging Face
-      | sk-(?=[\w-]*\d)[\w-]{16,}                       # OpenAI and its like
+      | sk-(?=[\w-]{0,200}\d)[\w-]{16,}                 # OpenAI and its like
       | (?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}        # Stripe
       | xox[abeoprs]-[A-Za-z0-9-]{10,}                  # Slack
       | AIza[\w-]{35}                                   # Google
       | pypi-[\w-]{50,} | npm_[A-Za-z0-9]{36}           # package registries
-      | eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*              # JSON web token
+      | (?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*    # JSON web token
     )
     | (?<=[Bb]earer\ )[A-Za-z0-9._~+/=-]{16,}
+    | (?<=[Aa]uthorization:\ Basic\ )[A-Za-z0-9+/=]{8,}
+    | (?:(?<=X-Amz-Signature=)|(?<=X-Goog-Signature=)|(?<=[?&]sig=))[\w%+/=-]{16,}  # signed URLs
     | (?<=://)[^\s/:@'"]*:[^\s/@'"]+(?=@)               # user:password in a URL
     | (?<=://)[^\s/:@'"]{16,}(?=@)                      # a token as the user of a URL
     """,
@@ -55,9 +58,10 @@ _FORMS = re.compile(
 
 
 # A literal given to a name: name = "value", name: value, --name value, NAME=value. A value that is
-# code (a call, a lookup, a name) tells no secret, so an unquoted one needs a digit.
+# code (a call, a lookup, a name) tells no secret, so an unquoted one needs a digit. A search begins
+# once in each run of words and dashes, or a long one would take the square of its length.
 _GIVEN = re.compile(
-    r"""(?P<name>\b[A-Za-z_][\w-]*)(?P<sign>["']?\s*[:=]\s*|["',]*\s+)
+    r"""(?<![\w-])[\d-]*(?P<name>[A-Za-z_][\w-]*)(?:["']?\s*[:=]\s*|["',]*\s+)
         (?P<value>"[^"\n]{3,}" | '[^'\n]{3,}' | (?=[\w/+-]*\d)[\w/+-]{6,}(?![\w.(\[]))""",
     re.VERBOSE,
 )
@@ -71,13 +75,18 @@ def is_secret_key(key: str) -> bool:
 
 def redact_text(text: str) -> str:
     """Replace whatever has the form of a secret, or is given to a name that says so."""
-    return _GIVEN.sub(_without_value, _FORMS.sub(REDACTED, text))
+    return "".join(_without_given(_FORMS.sub(REDACTED, text)))
 
 
-def _without_value(match: re.Match[str]) -> str:
-    if not is_secret_key(match["name"]):
-        return match[0]
-    return f"{match['name']}{match['sign']}{REDACTED}"
+def _without_given(text: str) -> Iterator[str]:
+    """The text in parts; within the value of a plain name, too, a secret may be given."""
+    done = position = 0
+    while match := _GIVEN.search(text, position):
+        position = match.end("name")
+        if is_secret_key(match["name"]):
+            yield text[done : match.start("value")] + REDACTED
+            done = position = match.end()
+    yield text[done:]
 
 
 def has_secret(text: str) -> bool:

@@ -112,7 +112,7 @@ def next_number(store: BlobStore, prefix: str) -> int:
     """The claim that the next writer takes."""
     below = f"{prefix}/{FOLDER}/"
     names = [info.key.removeprefix(below).removesuffix(".json") for info in store.list(below)]
-    return 1 + max((int(name) for name in names if name.isdigit()), default=0)
+    return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def read_object(store: BlobStore, key: str) -> dict[str, Any] | None:

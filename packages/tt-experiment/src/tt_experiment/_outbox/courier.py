@@ -269,7 +269,7 @@ class _Content:
             self.digest = Digest(len(self.source), hashlib.sha256(self.source).hexdigest())
         elif self._known is not None:
             self.source, self.digest = self._path, self._known
-        elif self._scratch is not None and self._path.suffix in _GROWS:
+        elif self._scratch is not None and _may_grow(self._path):
             self._copy = self.source = scratch_path(self._scratch, self._path.name)
             self.digest = write_file(self._copy, _pieces(self._path, size))
         else:
@@ -282,6 +282,10 @@ class _Content:
     def __exit__(self, *_: Any) -> None:
         if self._copy is not None:
             remove_file(self._copy)
+
+
+def _may_grow(path: Path) -> bool:
+    return path.suffix in _GROWS or ".tfevents." in path.name
 
 
 def may_pass(error: Exception) -> bool:

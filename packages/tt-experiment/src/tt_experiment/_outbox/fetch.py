@@ -25,6 +25,7 @@ from tt_experiment._outbox.plan import read_manifest
 from tt_experiment.errors import (
     CorruptCheckpoint,
     ExperimentSetupError,
+    FormatVersionError,
     NoValidCheckpoint,
     RunFolderError,
 )
@@ -169,7 +170,9 @@ class Fetch:
                 self._get(staging, [f"{folder}/{_manifest.NAME}"])
                 facts = Manifest.read(staging / folder, FORMAT).facts
                 serials[folder] = int(facts["serial"])
-            except (FileNotFoundError, ValueError, KeyError) as error:
+            except FormatVersionError:  # an older one instead would be a silent step back
+                raise
+            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
                 problems.append(f"{folder}: {error}")
                 _log.warning("skipping a damaged checkpoint: %s: %s", folder, error)
             if (staging / folder).is_dir():

@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tt_experiment import _json
-from tt_experiment._records.segments import number_of, read_lines, segments, uncollected
+from tt_experiment._records.segments import (
+    is_record,
+    number_of,
+    read_lines,
+    resumed_from,
+    segments,
+    uncollected,
+)
 
-__all__ = ["LineProblem", "history", "metrics_problems", "read_events", "read_metrics"]
+__all__ = ["LineProblem", "failure", "history", "metrics_problems", "read_events", "read_metrics"]
 
 
 class LineProblem(NamedTuple):
@@ -59,24 +66,11 @@ def _read_segment(path: Path) -> tuple[list[dict[str, Any]], tuple[int, int | No
     for _, line in read_lines(path):
         if line is None:
             continue
-        is_record = _is_record(line)
         if resumed is None:
-            resumed = _resumed_from(line, is_record=is_record)
-        if is_record:
+            resumed = resumed_from(line)
+        if is_record(line):
             records.append(_record(line, attempt))
     return records, resumed
-
-
-def _resumed_from(line: dict[str, Any], *, is_record: bool) -> tuple[int, int | None] | None:
-    """What a segment's first line says; of one that lost it, the step before its first record."""
-    said, of_it = line.get("resumed_from_step"), line.get("records_of_that_step")
-    if type(said) is int:
-        return said, of_it if type(of_it) is int else None
-    return (line["step"] - 1, None) if is_record else None
-
-
-def _is_record(line: dict[str, Any]) -> bool:
-    return type(line.get("step")) is int and type(line.get("values")) is dict
 
 
 def _record(line: dict[str, Any], attempt: int) -> dict[str, Any]:
@@ -106,6 +100,14 @@ def read_events(path: Path | str) -> list[dict[str, Any]]:
     return [line for _, line in read_lines(Path(path)) if line is not None and "kind" in line]
 
 
+def failure(status: str, events: list[dict[str, Any]]) -> str | None:
+    """What ended a run that failed, if its events tell."""
+    facts = next((e.get("data") for e in reversed(events) if e["kind"] == "exception"), None)
+    if status != "failed" or not isinstance(facts, dict):
+        return None
+    return f"{facts.get('type', 'failed')}: {facts.get('text', '')}"
+
+
 def metrics_problems(path: Path | str) -> list[LineProblem]:
     """Lines that reading a run leaves out: of its metrics, its events and its system metrics.
 
@@ -127,7 +129,7 @@ def metrics_problems(path: Path | str) -> list[LineProblem]:
 
 
 def _is_metrics_line(line: dict[str, Any]) -> bool:
-    return "resumed_from_step" in line or _is_record(line)
+    return "resumed_from_step" in line or is_record(line)
 
 
 def _is_system_line(line: dict[str, Any]) -> bool:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tt_experiment import _json
 
-__all__ = ["number_of", "read_lines", "segments", "uncollected"]
+__all__ = ["is_record", "number_of", "read_lines", "resumed_from", "segments", "uncollected"]
 
 _BATCH = 1000  # lines that are parsed at once, for speed
+_FAR = 1 << 62  # no training comes to such a step, and a 64-bit number holds it
 
 
 def segments(folder: Path) -> list[Path]:
@@ -42,6 +43,27 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
             for value in _parse(lines):
                 yield number, value
                 number += 1
+
+
+def is_record(line: Mapping[str, Any]) -> bool:
+    """Whether a line of metrics has values."""
+    return _is_step(line.get("step")) and type(line.get("values")) is dict
+
+
+def resumed_from(line: Mapping[str, Any]) -> tuple[int, int | None] | None:
+    """From where a segment goes on, by its first line: a step, and how many records of it count.
+
+    None of them stands for all. A segment that lost the line which says so goes on from the step
+    before its first record.
+    """
+    said, of_it = line.get("resumed_from_step"), line.get("records_of_that_step")
+    if _is_step(said):
+        return said, of_it if type(of_it) is int else None
+    return (line["step"] - 1, None) if is_record(line) else None
+
+
+def _is_step(value: Any) -> TypeGuard[int]:
+    return type(value) is int and -_FAR < value < _FAR
 
 
 def _parse(lines: list[bytes]) -> list[dict[str, Any] | None]:

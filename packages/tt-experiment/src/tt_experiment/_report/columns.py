@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tt_experiment._records.segments import number_of, read_lines, segments
+from tt_experiment._records.segments import (
+    is_record,
+    number_of,
+    read_lines,
+    resumed_from,
+    segments,
+)
 
 __all__ = ["Attempt", "Columns", "Curve", "of_history", "read_columns", "read_samples"]
 
@@ -149,27 +155,17 @@ def _read(path: Path, *, stepless: bool = False) -> _Part | None:
             continue
         is_empty = False
         if part.resumed is None:
-            part.resumed = _resumed_from(line)
+            part.resumed = resumed_from(line)
         _add(part, {"step": len(part.step), **line} if stepless else line)
     return None if is_empty else part  # killed before the first line was whole
 
 
-def _resumed_from(line: Mapping[str, Any]) -> tuple[int, int | None] | None:
-    """What the first line says; where it is lost, the step before the first record."""
-    said, of_it = line.get("resumed_from_step"), line.get("records_of_that_step")
-    if type(said) is int:
-        return said, of_it if type(of_it) is int else None
-    step = line.get("step")
-    return (step - 1, None) if type(step) is int and type(line.get("values")) is dict else None
-
-
 def _add(part: _Part, record: Mapping[str, Any]) -> None:
-    values, flags = record.get("values"), record.get("nonfinite") or {}
-    step = record.get("step")
-    if type(values) is not dict or type(step) is not int:
+    if not is_record(record):
         return
+    values, flags = record["values"], record.get("nonfinite") or {}
     row = len(part.step)
-    part.step.append(step)
+    part.step.append(record["step"])
     part.epoch.append(_number(record.get("epoch")))
     part.time.append(_number(record.get("time")))
     for name, value in values.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tt_experiment import _json
 from tt_experiment._report.chart_data import (
     Axes,
     Points,
@@ -18,7 +20,7 @@ from tt_experiment._report.chart_data import (
     still,
     wants_log,
 )
-from tt_experiment._report.columns import Columns, read_columns
+from tt_experiment._report.columns import Columns, of_history, read_columns
 from tt_experiment._report.comparison_runs import Group, Run
 from tt_experiment._report.curves import Drawn
 from tt_experiment._report.html import tag
@@ -88,7 +90,19 @@ def overlaid(runs: Sequence[Run], groups: Sequence[Group]) -> Drawn:
 
 def _read(run: Run) -> _Read:
     columns = read_columns(run.summary.path / "metrics")
+    if not columns.curves:
+        columns = of_history(_kept_history(run.summary.path))
     return _Read(run, columns, columns.epochs_done())
+
+
+def _kept_history(path: Path) -> dict[str, Any]:
+    """What a loop of the user's own handed to a saver."""
+    try:
+        document = _json.load_object((path / "results" / "results.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    found = document.get("training_history")
+    return found if isinstance(found, dict) else {}
 
 
 def _names(read: Sequence[_Read]) -> list[str]:

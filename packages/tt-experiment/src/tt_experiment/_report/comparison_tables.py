@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tt_experiment._report.comparison_runs import Group, Run, Score
 from tt_experiment._report.html import Markup, join, tag
-from tt_experiment._report.parts import DASH, Cell, Column, badge, card, date, shorten, table, value
+from tt_experiment._report.parts import DASH, Cell, Column, badge, card, date, exact, shorten, table
 from tt_experiment._report.svg import number
 from tt_experiment._runs.seeds import interval, varying
 
@@ -108,7 +108,7 @@ def _hyperparam(values: Mapping[str, Any], name: str) -> Cell:
         return Cell("")
     found = values[name]
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return Cell(value(found), key=found if is_number else None)
+    return Cell(exact(found), key=found if is_number else None)
 
 
 def groups_table(groups: Sequence[Group], scores: Sequence[Score]) -> Markup | None:
@@ -171,7 +171,7 @@ def _side_by_side(
     runs: Sequence[Run], values: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> Markup:
     rows: list[list[Cell | str]] = [
-        [name, *(Cell(value(v[name]) if name in v else DASH) for v in values)] for name in names
+        [name, *(Cell(exact(v[name]) if name in v else DASH) for v in values)] for name in names
     ]
     return table([Column("what differs"), *(Column(run.name, "") for run in runs)], rows)
 
@@ -187,5 +187,4 @@ def _counted(values: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Marku
 
 
 def _shown(found: Any) -> str:
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return number(found) if is_number else shorten(str(found), 60)
+    return shorten(str(found), 60)

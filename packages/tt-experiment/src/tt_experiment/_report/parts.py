@@ -19,6 +19,7 @@ __all__ = [
     "card",
     "date",
     "duration",
+    "exact",
     "flat",
     "moment",
     "pairs",
@@ -128,6 +129,11 @@ def value(content: Any) -> Markup | str:
     if isinstance(content, str):
         return shorten(content)
     return tag("code", shorten(json.dumps(content, ensure_ascii=False)))
+
+
+def exact(content: Any) -> Markup | str:
+    """A value that was set, with all its digits: two that differ never look the same."""
+    return repr(content) if isinstance(content, float) else value(content)
 
 
 def shorten(text: str, limit: int = _MAX_TEXT) -> str:

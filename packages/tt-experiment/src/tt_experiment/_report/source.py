@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tt_experiment._report.html import Markup, join, tag
-from tt_experiment._report.parts import Cell, Column, card, flat, pairs, search, size, table, value
+from tt_experiment._report.parts import Cell, Column, card, exact, flat, pairs, search, size, table
 
 __all__ = ["environment", "files", "hyperparams", "link"]
 
@@ -23,7 +23,7 @@ def hyperparams(values: Mapping[str, Any]) -> Markup | None:
     plain = flat(values) if values else {}
     shown = list(plain.items())[:_MAX_HYPERPARAMS]
     rows: list[list[Cell | str]] = [
-        [Cell(_dotted(name), key=name), Cell(value(item), key=_key(item)), Cell(_type(item), "t")]
+        [Cell(_dotted(name), key=name), Cell(exact(item), key=_key(item)), Cell(_type(item), "t")]
         for name, item in shown
     ]
     if not rows:

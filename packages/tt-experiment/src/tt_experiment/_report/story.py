@@ -62,7 +62,7 @@ def attempts(run: Mapping[str, Any], columns: Columns) -> Markup | None:
     for i, attempt in enumerate(found):
         mine = recorded.get(attempt.get("number", -1))
         ending = _ending(attempt, run, i == len(found) - 1)
-        rows.append([*_course(attempt, i + 1, mine), ending, _lost(mine, found[i + 1 :])])
+        rows.append([*_course(attempt, i + 1, mine), ending, _lost(attempt, mine, found[i + 1 :])])
     return card(table(_ATTEMPTS, rows)) if rows else None
 
 
@@ -110,12 +110,18 @@ def _ending(attempt: Mapping[str, Any], run: Mapping[str, Any], last: bool) -> C
     return Cell(join([badge("died"), tag("span", " no farewell", class_="dim")]))
 
 
-def _lost(mine: Attempt | None, later: Sequence[Mapping[str, Any]]) -> str:
+def _lost(
+    attempt: Mapping[str, Any], mine: Attempt | None, later: Sequence[Mapping[str, Any]]
+) -> str:
     begins = [a["from_step"] for a in later if isinstance(a.get("from_step"), int)]
     if mine is None or mine.last_step is None or not begins:
         return ""
     lost = mine.last_step - min(begins)
-    return f"{lost:,} steps" if lost > 0 else "nothing"
+    if lost > 0:
+        return f"{lost:,} steps"
+    return (
+        "nothing" if attempt.get("ended") else "nothing recorded"
+    )  # what it did since, none knows
 
 
 def events(found: Sequence[Mapping[str, Any]]) -> Markup | None:

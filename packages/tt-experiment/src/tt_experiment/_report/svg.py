@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tt_experiment._report.html import Markup, join, tag
@@ -14,6 +14,7 @@ COLOURS = 8
 """Classes ``s0`` to ``s7`` of the page's style."""
 
 _WIDTH, _HEIGHT = 640, 290
+_LABEL = 72  # room of the name of a mark
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 42
 
 
@@ -56,9 +57,11 @@ class Axis(NamedTuple):
 
 
 def number(value: float) -> str:
-    """A number as people read it: five digits that matter, no trailing zeros."""
+    """A number as people read it: five digits that matter, no trailing zeros; an int as it is."""
     if isinstance(value, bool) or not -1e300 < value < 1e300:  # not finite, or a huge int
         return str(float(value)) if isinstance(value, float) else str(value)[:40]
+    if isinstance(value, int) and abs(value) < 1e21:
+        return str(value)
     if abs(value) < 1e7 and value == int(value):
         return str(int(value))
     return f"{float(value):.5g}"
@@ -73,7 +76,7 @@ def line_chart(
     heights += [v for curve in series for p in curve.band for v in p[1:] if _drawable(v, log)]
     x = axis(steps, _LEFT, _WIDTH - _RIGHT)
     y = axis(heights, _HEIGHT - _BOTTOM, _TOP, padding=0.06, log=log)
-    parts = [_grid(x, y), *(_mark(mark, x) for mark in marks), *(_curve(c, x, y) for c in series)]
+    parts = [_grid(x, y), *_marks(marks, x), *(_curve(c, x, y) for c in series)]
     size = f"0 0 {_WIDTH} {_HEIGHT}"
     return tag("svg", tag("title", label), *parts, viewBox=size, role="img", class_="still")
 
@@ -133,13 +136,24 @@ def ticks(axis: Axis, count: int, *, whole: bool = False) -> list[float]:
     return [value for value in found if value > 0] if axis.log else found
 
 
-def _mark(mark: Mark, x: Axis) -> Markup:
-    place, bottom = x.place(mark.step), _HEIGHT - _BOTTOM
+def _marks(marks: Sequence[Mark], x: Axis) -> Iterator[Markup]:
+    """Each mark; names that would lie on each other are only told by hovering."""
+    named: list[float] = []
+    for mark in marks:
+        place = x.place(mark.step)
+        has_room = all(abs(place - other) >= _LABEL for other in named)
+        named += [place] if has_room and mark.kind != "checkpoint" else []
+        yield _mark(mark, place, named=has_room)
+
+
+def _mark(mark: Mark, place: float, *, named: bool) -> Markup:
+    bottom = _HEIGHT - _BOTTOM
     title = tag("title", mark.label)
     if mark.kind == "checkpoint":
         return tag("path", title, class_="saved", d=f"M{place - 4:.1f} {bottom}h8l-4 -7z")
     line = tag("line", title, class_="mark", x1=place, x2=place, y1=_TOP - 8, y2=bottom)
-    return join([line, tag("text", mark.label, class_="tick", x=place + 4, y=_TOP + 2)])
+    name = tag("text", mark.label, class_="tick", x=place + 4, y=_TOP + 2) if named else ""
+    return join([line, name])
 
 
 def _curve(series: Series, x: Axis, y: Axis) -> Markup:

@@ -37,6 +37,7 @@ def candidates(experiment: Experiment, what: str | Path) -> Iterator[Candidate]:
         return
     run, checkpoint = _named(experiment, os.fspath(what))
     _check_names(experiment, ExperimentFolder(run).run(), run)
+    _warn_of_others(experiment, ExperimentFolder(run))
     yield run, checkpoint
 
 
@@ -137,8 +138,7 @@ def _is_meant(experiment: Experiment, facts: Mapping[str, Any], *, sealed: bool)
 
 def _is_same(experiment: Experiment, theirs: Mapping[str, Any], where: str) -> bool:
     """Whether a run was made with the same hyperparameters: else it is another configuration."""
-    mine = _json.load_object(_json.dumps(redact(dict(experiment.hyperparams))))
-    other = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
+    other = _differing(experiment, theirs)
     if other:
         _log.warning(
             "not going on with %s, whose hyperparameters differ in %s: name it to resume it",
@@ -146,3 +146,25 @@ def _is_same(experiment: Experiment, theirs: Mapping[str, Any], where: str) -> b
             ", ".join(other[:5]),
         )
     return not other
+
+
+def _warn_of_others(experiment: Experiment, run: ExperimentFolder) -> None:
+    """A run that is named goes on with other hyperparameters, too, but not unnoticed."""
+    try:
+        theirs = _json.load_object(run.hyperparams_file.read_bytes())
+    except (OSError, ValueError):  # it could not even be started
+        return
+    other = _differing(experiment, theirs) if experiment.hyperparams else []
+    if other:
+        _log.warning(
+            "%s began with other hyperparameters (%s): its hyperparams.json stays as it is, and so "
+            "does what its state holds, such as learning rates",
+            run.path,
+            ", ".join(other[:5]),
+        )
+
+
+def _differing(experiment: Experiment, theirs: Mapping[str, Any]) -> list[str]:
+    """Names of hyperparameters that a run has otherwise than the program."""
+    mine = _json.load_object(_json.dumps(redact(dict(experiment.hyperparams))))
+    return sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))

@@ -83,8 +83,14 @@ class AbstractExperimentCallback(Callback):
             join_run(cast("HasExperiment", self), loop)
 
     def on_train_begin(self) -> None:
-        """Find the run."""
+        """Find the run, and the store if one was given.
+
+        Raises:
+            ExperimentSetupError: There is no run, or it is not the one that was named.
+            StoreError: No installed package provides the store: better now than after training.
+        """
         self.try_infer_experiment_details(infer_cloud_details=False)
+        _ = self.store
 
     def try_infer_experiment_details(self, infer_cloud_details: bool) -> None:
         """Take the names that were not given from the run of the loop or its other callbacks.

@@ -75,6 +75,8 @@ class LoggingCallback(AbstractExperimentCallback):
         names: Arguments of `AbstractExperimentCallback` that name the run and its cloud.
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         callback_name: str,

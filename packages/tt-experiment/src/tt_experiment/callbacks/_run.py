@@ -7,6 +7,7 @@ from typing import Protocol
 from tt_experiment.checkpoints import BestPolicy
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.experiment import Experiment
+from tt_experiment.provenance import data_of
 from tt_loop.api import TrainLoop, direction_of
 
 __all__ = ["HasExperiment", "best_policy", "experiment_of", "join_run"]
@@ -42,7 +43,10 @@ def join_run(callback: HasExperiment, loop: TrainLoop) -> None:
     """
     mine, known = callback.experiment, experiment_of(loop)
     if known is None:
+        begins = not mine.is_started()
         mine.start_together(loop.comm, loop.experiment_timestamp)
+        if begins and loop.is_main_process():
+            mine.folder.note_data(data_of(loop))
     elif known is not mine:
         if not known.hyperparams and mine.hyperparams:  # begun by a callback that has none
             known.hyperparams = mine.hyperparams

@@ -45,6 +45,8 @@ class EmailNotification(Callback):
         MissingDependency: Nobody provides the default mailer.
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         sender_name: str,
@@ -72,8 +74,10 @@ class EmailNotification(Callback):
         self._send("training done")
 
     def on_exception(self, exception: BaseException) -> None:
-        """Send a mail that tells what ended the training."""
-        self._send("training failed", f"{type(exception).__name__}: {redact_text(str(exception))}")
+        """Send a mail that tells what ended the training; to be asked to end is no failure."""
+        is_asked = isinstance(exception, KeyboardInterrupt | SystemExit)
+        what = "training interrupted" if is_asked else "training failed"
+        self._send(what, f"{type(exception).__name__}: {redact_text(str(exception))}")
 
     def get_metric_list_html(self) -> str:
         """The newest value of each metric, as an HTML list; names and values are escaped."""

@@ -34,6 +34,8 @@ class ExperimentEndSave(Callback):
         ExperimentSetupError: When there is no result package, or an object that is none.
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         experiment: Experiment,

@@ -51,6 +51,8 @@ class ModelTrainHistoryBaseCB(AbstractExperimentCallback):
         cloud_dir_prefix: Folder in the bucket.
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         callback_name: str,
@@ -232,6 +234,8 @@ class GradDistributionPlot(LoopGradDistributionPlot, AbstractExperimentCallback)
         bucket_name: Bucket of the copy.
         cloud_dir_prefix: Folder in the bucket.
     """
+
+    may_change_weights = False
 
     def __init__(
         self,

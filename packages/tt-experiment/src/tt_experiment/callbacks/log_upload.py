@@ -32,6 +32,8 @@ class LogUpload(AbstractExperimentCallback):
         cloud_dir_prefix: Folder in the bucket.
     """
 
+    may_change_weights = False
+
     def __init__(
         self,
         log_file_path: Path | str = "~/project/training.log",

@@ -35,6 +35,8 @@ class StepMetrics(Callback):
         ExperimentSetupError: ``every`` is below 1.
     """
 
+    may_change_weights = False
+
     def __init__(self, every: int = 50) -> None:
         super().__init__("Step metrics", execution_order=-1, device_idx_execution=0)
         if every < 1:

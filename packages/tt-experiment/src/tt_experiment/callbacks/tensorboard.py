@@ -14,6 +14,7 @@ from typing import Any
 
 from tt_experiment.callbacks._logging import LoggingCallback, check_frequency
 from tt_experiment.loggers.tensorboard import TensorBoardLogger
+from tt_experiment.redact import redact_text
 from tt_loop.api import Tree
 
 __all__ = [
@@ -82,7 +83,9 @@ class TensorboardReporterBaseCB(LoggingCallback):
                 inside = path.relative_to(run.folder.path).as_posix()
                 store.put(f"{run.prefix(run.folder)}/{inside}", path)
         except Exception as error:  # whatever a store raises; the files are here
-            _log.warning("TensorBoard's files did not reach %s: %s", store.url, error)
+            _log.warning(
+                "TensorBoard's files did not reach %s: %s", store.url, redact_text(str(error))
+            )
 
 
 class _BatchLoss(TensorboardReporterBaseCB):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tt_experiment import _json
-from tt_experiment._checkpoint.entries import scan
+from tt_experiment._checkpoint.entries import first_valid, scan
 from tt_experiment._checkpoint.files import read_tree
 from tt_experiment._durable import adopt_file, discard, make_directories, scratch_path
 from tt_experiment.errors import CheckpointError
@@ -29,7 +29,8 @@ def export_pth(run: Path | str, file: Path | str, *, step: int | None = None) ->
     Args:
         run: The run's folder.
         file: It is replaced if it is there.
-        step: Of the checkpoint; by default the newest, or the final model if there is none.
+        step: Of the checkpoint; by default the newest valid one, or the final model if there is
+            none.
 
     Returns:
         The file.
@@ -53,17 +54,26 @@ def export_pth(run: Path | str, file: Path | str, *, step: int | None = None) ->
 
 
 def _tree(run: Path, step: int | None) -> Mapping[str, Any]:
-    entries, damaged = scan(run / "checkpoint_model")
-    entry = next((e for e in entries if step is None or e.step == step), None)
-    if entry is not None:
-        return read_tree(entry.path)
-    if step is not None:
+    folder = run / "checkpoint_model"
+    entries, damaged = scan(folder)
+    if step is None:
+        newest = first_valid(folder, entries, damaged)
+        if newest is not None:
+            return read_tree(Path(newest.location))
+        return {"model": _final_model(run)}
+    entry = next((e for e in entries if e.step == step), None)
+    if entry is None:
         steps = ", ".join(str(entry.step) for entry in entries) or "none"
         msg = f"{run} must have the checkpoint. Got step {step}, and there are: {steps}"
         raise CheckpointError(msg)
-    if damaged:
-        raise damaged[0]
-    return {"model": load_model(run / "model")}
+    return read_tree(entry.path)
+
+
+def _final_model(run: Path) -> Mapping[str, Any]:
+    if not any((run / "model").glob("*")):
+        msg = f"{run} must have a checkpoint or a final model. It has neither"
+        raise CheckpointError(msg)
+    return load_model(run / "model")
 
 
 def _state(tree: Mapping[str, Any]) -> dict[str, Any]:

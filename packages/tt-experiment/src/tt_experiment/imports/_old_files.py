@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import lzma
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,10 @@ _MAX_SOURCES = 200_000_000  # bytes, unpacked
 _MAX_FILES = 20_000
 _MAX_TEXT = 10_000_000
 _CHUNK = 1 << 20
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(OSError, ValueError, RuntimeError, NotImplementedError),
+)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -72,7 +78,7 @@ def without_secrets(archive: Path) -> bytes:
             _check_size(archive, opened.infolist())
             opened.extractall(folder)  # it keeps what it unpacks inside the folder
             return source_zip(sorted(Path(folder).iterdir()))
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGE as error:
         if isinstance(error, ImportFormatError):
             raise
         msg = f"{archive} must be a zip archive: {error}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,11 +37,21 @@ def read_pickle(path: Path) -> Any:
         msg = f"{path} has {size} bytes, and results of at most {_MAX_BYTES} are read"
         raise ImportFormatError(msg)
     try:
-        return _Plain().of(_Unpickler(io.BytesIO(path.read_bytes())).load())
+        content = path.read_bytes()
+        _check_places(content)
+        return _Plain().of(_Unpickler(io.BytesIO(content)).load())
     except Exception as error:  # a hostile file raises what it likes
         why = str(error) if isinstance(error, pickle.UnpicklingError) else type(error).__name__
         msg = f"{path} (sha256 {digest_file(path).sha256}) cannot be read safely: {why}"
         raise ImportFormatError(msg) from error
+
+
+def _check_places(content: bytes) -> None:
+    """Refuse a place for a value beyond any that the file can need: all below are made, too."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name.endswith("PUT") and argument is not None and argument > len(content):
+            msg = f"it puts a value at place {argument}"
+            raise pickle.UnpicklingError(msg)
 
 
 class _Unpickler(pickle.Unpickler):

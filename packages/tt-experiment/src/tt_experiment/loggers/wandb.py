@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from tt_experiment import _json
 from tt_experiment._durable import make_directories, replace_file
+from tt_experiment._origin.facts import command
+from tt_experiment._origin.secrets import REDACTED
 from tt_experiment._origin.source import source_zip
 from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.loggers._common import imported, safe_name
@@ -112,6 +114,8 @@ class WandbLogger:
             "config": dict(run.hyperparams),
             "mode": self.mode,
         }
+        if any(REDACTED in word for word in command()["argv"]):  # W&B notes the words as they are
+            options["settings"] = {"x_disable_meta": True}
         if wandb.run is not None:  # of somebody else: it is not to be taken for ours
             options["reinit"] = "create_new"
         return {**options, **self.init_options}

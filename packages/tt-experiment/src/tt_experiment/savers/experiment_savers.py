@@ -164,6 +164,8 @@ class _Run:
         self.is_new = not self.folder.run_file.exists()
         if self.is_new:
             self.folder.write_start(hyperparams)
+        else:
+            self.folder.unseal()  # before what the seal lists changes
         self.experiment = Experiment.open(path, store=store)
         if self.is_new:
             self.experiment.lock.acquire()
@@ -178,10 +180,12 @@ class _Run:
         self.experiment.upload()
 
     def fail(self) -> None:
-        """Note that a new run failed."""
+        """Note that a new run failed; seal one that had ended again, as it is."""
         if self.is_new:
             self.folder.finish("failed")
             self.experiment.lock.release()
+        elif not self.experiment.is_running():
+            self.folder.seal()
 
     def told(self, path: Path) -> str:
         """Where a file is: in the store, if there is one."""

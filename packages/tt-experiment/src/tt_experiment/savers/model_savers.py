@@ -49,7 +49,8 @@ class AbstractLocalModelSaver(ABC):
             experiment_timestamp: When it began; now, in a folder of its own, if left out.
             epoch: Part of the file's name, for checkpoints.
             iteration_idx: Likewise, after the epoch.
-            protect_existing_folder: Do not replace a file that is there.
+            protect_existing_folder: Do not replace a file that is there, unless this saver wrote
+                it.
 
         Returns:
             The file's name and its path.
@@ -76,6 +77,7 @@ class BaseLocalModelSaver:
     ) -> None:
         self.local_model_result_folder_path = Path(local_model_result_folder_path).expanduser()
         self.checkpoint_model = checkpoint_model
+        self._own: set[Path] = set()
 
     def create_experiment_local_models_folder(
         self, project_name: str, experiment_name: str, experiment_timestamp: str
@@ -110,7 +112,8 @@ class BaseLocalModelSaver:
         numbers += "" if iteration_idx is None else f"_ITER{iteration_idx}"
         name = f"model_{experiment.name}{numbers}{self.file_ending}"
         path = self._models_folder(experiment) / name
-        check_free(path, protect=protect)
+        check_free(path, protect=protect and path not in self._own)
+        self._own.add(path)
         return path
 
 

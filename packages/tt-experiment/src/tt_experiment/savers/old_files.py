@@ -7,6 +7,7 @@ hyperparameters are full of, are rebuilt here from their bytes; NumPy's own unpi
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,8 +35,9 @@ def read_old_checkpoint(path: Path | str) -> dict[str, Any]:
             what was refused and the file's sha256. Nothing is then read in another way.
     """
     path = Path(path).expanduser()
-    path.stat()
+    size = path.stat().st_size
     try:
+        _check_members(path, size)
         with torch.serialization.safe_globals([*rebuilt()]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
         state = finished(loaded)
@@ -48,6 +50,15 @@ def read_old_checkpoint(path: Path | str) -> dict[str, Any]:
     if isinstance(weights, Mapping):
         state["model_state_dict"] = without_parallel_prefix(weights)
     return state
+
+
+def _check_members(path: Path, size: int) -> None:
+    """Refuse an archive that unpacks to more than it is: PyTorch compresses nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > size:
+                msg = f"{path} unpacks to more than its {size} bytes"
+                raise ValueError(msg)
 
 
 def without_parallel_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +125,10 @@ class _DType:
 
     def array(self, shape: Any, data: Any, order: str = "C") -> np.ndarray[Any, Any]:
         """An array of its own out of bytes."""
-        flat = np.frombuffer(bytes(data), np.dtype(self.order + self.name))
+        if not isinstance(data, bytes | bytearray):  # of a number, `bytes` makes as many zeros
+            msg = f"NumPy's data as {type(data).__name__}"
+            raise ValueError(msg)
+        flat = np.frombuffer(data, np.dtype(self.order + self.name))
         sizes = [int(n) for n in shape]
         if order == "F":
             return flat.reshape(sizes[::-1]).T.copy()

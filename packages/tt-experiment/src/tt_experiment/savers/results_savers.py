@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -52,7 +53,8 @@ class AbstractLocalResultsSaver(ABC):
             experiment_name: Name of the experiment.
             experiment_timestamp: When it began; now, in a folder of its own, if left out.
             save_true_pred_labels: Keep targets and predictions.
-            protect_existing_folder: Do not replace results that are there.
+            protect_existing_folder: Do not replace results that are there, unless this saver wrote
+                them.
 
         Returns:
             Name, below the folder of results, and path of each file.
@@ -93,11 +95,10 @@ class BaseLocalResultsSaver:
             msg = f"file_format must be 'json'. Got {file_format!r}"
             raise ExperimentSetupError(msg)
         if file_format == "pickle":
-            _log.warning(
-                "results are written as JSON and .npz, which run no code when they are read"
-            )
+            _warn_of_json()
         self.local_model_result_folder_path = Path(local_model_result_folder_path).expanduser()
         self.file_format = "json"
+        self._own: set[Path] = set()
 
     def create_experiment_local_folder_structure(
         self, project_name: str, experiment_name: str, experiment_timestamp: str
@@ -158,6 +159,16 @@ class BaseLocalResultsSaver:
         make_directories(path)
         return ExperimentFolder(path)
 
+    def _check_free(self, folder: ExperimentFolder, protect: bool) -> None:
+        path = folder.results_file
+        check_free(path, protect=protect and path not in self._own)
+        self._own.add(path)
+
+
+@functools.cache  # once is enough
+def _warn_of_json() -> None:
+    _log.warning("results are written as JSON and .npz, which run no code when they are read")
+
 
 class LocalResultsSaver(BaseLocalResultsSaver, AbstractLocalResultsSaver):
     """Writes ``results/results.json``, ``results/predictions.npz`` and plots of the history."""
@@ -175,7 +186,7 @@ class LocalResultsSaver(BaseLocalResultsSaver, AbstractLocalResultsSaver):
         """See `AbstractLocalResultsSaver.save_experiment_results`."""
         content = Content.of(result_package, training_history)
         folder = self._folder(project_name, experiment_name, experiment_timestamp)
-        check_free(folder.results_file, protect=protect_existing_folder)
+        self._check_free(folder, protect_existing_folder)
         about = {
             "experiment_name": experiment_name,
             "hyperparameters": content.hyperparameters,
@@ -198,7 +209,7 @@ class LocalResultsSaver(BaseLocalResultsSaver, AbstractLocalResultsSaver):
         """See `AbstractLocalResultsSaver.save_experiment_results_separate_files`."""
         content = Content.of(result_package, training_history)
         folder = self._folder(project_name, experiment_name, experiment_timestamp)
-        check_free(folder.results_file, protect=protect_existing_folder)
+        self._check_free(folder, protect_existing_folder)
         predictions = content.predictions if save_true_pred_labels else None
         about = {"experiment_name": experiment_name}
         save_results(folder, content.results, predictions, about=about)

@@ -53,7 +53,8 @@ def to_lend(loop: TrainLoop, state: Tree) -> Tree:
         for parameter in parameters_of(optimizer)
         if parameter.requires_grad
     }
-    live = {name for name, each in loop.model.named_parameters() if id(each) in trained}
+    named = loop.model.named_parameters(remove_duplicate=False)  # tied weights have two names
+    live = {name for name, each in named if id(each) in trained}
     model = {
         name: value if name in live else copied(value) for name, value in state["model"].items()
     }

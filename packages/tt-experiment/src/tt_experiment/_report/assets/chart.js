@@ -2,6 +2,7 @@
 
 const ROOM = { left: 62, right: 14, top: 14, bottom: 42 };
 const HEIGHT = 290;
+const LABEL = 72; // room of the name of an attempt
 
 class Chart {
   constructor(figure, spec, data, view) {
@@ -117,13 +118,18 @@ class Chart {
 
   marks(bottom) {
     if (!this.view.marks) return [];
+    const named = []; // names that would lie on each other are only told by hovering
     return (this.data.marks ?? []).flatMap((mark) => {
       const place = this.x(mark[this.view.axis] ?? mark.step);
       const title = draw("title", {}, mark.label);
       if (mark.kind === "checkpoint") return [draw("path", { class: "saved", d: `M${place - 4} ${bottom}h8l-4 -7z` }, title)];
+      const late = place > this.width - 90;
+      const left = late ? place - LABEL : place;
+      const room = named.every((other) => Math.abs(left - other) >= LABEL);
+      if (room) named.push(left);
       return [
         draw("line", { class: "mark", x1: place, x2: place, y1: ROOM.top - 8, y2: bottom }, title),
-        draw("text", { class: place > this.width - 90 ? "tick end" : "tick", x: place + (place > this.width - 90 ? -4 : 4), y: ROOM.top + 2 }, mark.label),
+        ...(room ? [draw("text", { class: late ? "tick end" : "tick", x: place + (late ? -4 : 4), y: ROOM.top + 2 }, mark.label)] : []),
       ];
     });
   }
