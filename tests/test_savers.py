@@ -1,5 +1,6 @@
 """Savers, loaders and mails of tt-experiment with its siblings' stores, packages and SES."""
 
+import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -141,6 +142,13 @@ def test_intervals_keep_their_names(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "project" / f"exp_{TIME}")
     found = read_results(folder)["PreCalculatedResult"]["Accuracy"]
     assert (found["value"], found["low"], found["high"]) == (row.value, row.low, row.high)
+
+
+def test_a_saver_keeps_how_sure_the_numbers_are(tmp_path: Path) -> None:
+    OwnResultsSaver(tmp_path).save_experiment_results(evaluated(), {"loss": [1.0]}, *WHERE)
+    path = tmp_path / "project" / f"exp_{TIME}" / "results" / "results.json"
+    (intervals,) = json.loads(path.read_text())["intervals"].values()
+    assert intervals["Accuracy"]["low"] < 2 / 3 < intervals["Accuracy"]["high"]
 
 
 def test_a_loop_of_ones_own(tmp_path: Path) -> None:

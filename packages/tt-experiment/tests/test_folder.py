@@ -14,6 +14,7 @@ from tt_experiment.errors import (
     CorruptCheckpoint,
     ExperimentNameError,
     ExperimentSetupError,
+    RootError,
     RunFolderError,
 )
 from tt_experiment.folder import ExperimentFolder
@@ -97,8 +98,10 @@ def test_what_is_no_name_is_refused(tmp_path, project, experiment, stamp):
 
 def test_a_failing_disk_is_not_taken_for_a_taken_name(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"exists|directory"):
+    with pytest.raises(RootError, match=r"made and written to\. Got .*file: .*(exists|directory)"):
         ExperimentFolder.create(tmp_path / "file", "p", "e")
+    with pytest.raises(OSError, match="made and written to"):
+        ExperimentFolder.create("/proc/no", "p", "e")
 
 
 def test_what_is_written_at_the_start(run, tmp_path, monkeypatch):

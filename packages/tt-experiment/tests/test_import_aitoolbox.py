@@ -362,6 +362,8 @@ def test_a_training_history_is_its_curves(tmp_path, monkeypatch):
 
     TrainingHistory.__module__, TrainingHistory.__qualname__ = name, "TrainingHistory"
     module.TrainingHistory = TrainingHistory
+    for parent in ("aitoolbox", "aitoolbox.experiment"):
+        monkeypatch.setitem(sys.modules, parent, type(sys)(parent))
     monkeypatch.setitem(sys.modules, name, module)
     data = pickle.dumps({"training_history": TrainingHistory()})
     monkeypatch.delitem(sys.modules, name)

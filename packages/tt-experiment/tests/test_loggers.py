@@ -546,3 +546,33 @@ def test_steps_need_a_recorder():
         loop.fit(num_epochs=1, callbacks=[StepMetrics()])
     with pytest.raises(ExperimentSetupError, match="from 1"):
         StepMetrics(0)
+
+
+def test_a_loop_of_ones_own_need_not_open_anything(tmp_path, caplog):
+    experiment = Experiment("p", "e", tmp_path)
+    experiment.start()
+    for step in (1, 2):
+        experiment.recorder.scalars(step, {"loss": 1.0 / step}, epoch=step - 1)
+    experiment.finish("completed")
+    run = experiment.folder.run()
+    assert run["status"] == "completed"
+    (attempt,) = run["attempts"]
+    assert (attempt["from_step"], attempt["status"]) == (0, "completed")
+    assert [r["values"] for r in read_metrics(experiment.folder.path)] == [
+        {"loss": 1.0},
+        {"loss": 0.5},
+    ]
+    experiment.recorder.scalars(3, {"loss": 0.1}, epoch=2)
+    assert "has ended: step 3 is not recorded" in caplog.text
+    again = Experiment.open(experiment.folder.path)
+    again.recorder.scalars(2, {"loss": 0.25}, epoch=1)
+    again.finish("failed")
+    assert [r["values"]["loss"] for r in read_metrics(again.folder.path)] == [1.0, 0.25]
+    assert [a["from_step"] for a in again.folder.run()["attempts"]] == [0, 1]
+
+
+def test_what_is_no_logger_is_refused_before_anything_is_written(tmp_path):
+    experiment = Experiment("p", "e", tmp_path, loggers=[SystemMetrics()])
+    with pytest.raises(ExperimentSetupError, match=r"got SystemMetrics.*recorder\.system"):
+        experiment.start()
+    assert not list(tmp_path.iterdir())

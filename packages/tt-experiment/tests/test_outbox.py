@@ -348,8 +348,10 @@ def test_files_that_come_while_a_pass_is_under_way_are_no_change_after_the_seal(
 def test_a_file_changed_after_the_seal_is_said(tmp_path):
     store = Watched()
     experiment = begin(tmp_path, store)
+    store.down = ConnectionError("no route")
     experiment.finish("completed")
     (experiment.folder.path / "hyperparams.json").write_text("{}")
+    store.down = None
     with pytest.raises(UploadError, match=r"stays as it is. Changed since: hyperparams.json"):
         experiment.upload()
     assert f"{experiment.prefix(experiment.folder)}/MANIFEST.json" not in store.objects

@@ -6,6 +6,7 @@ Each is also the builtin that fits, so that code which knows nothing of this pac
     ├── ExperimentNameError (ValueError)        a name cannot be a folder name
     ├── RunFolderError      (ValueError)        a folder is not a run that can be read
     │   └── RunLockedError      (BlockingIOError)   another process writes to the run
+    ├── RootError           (OSError)           the folder of all projects cannot be used
     ├── ExperimentSetupError (ValueError)       arguments that do not make a run
     ├── ResultsError        (ValueError)        a result or prediction cannot be kept
     ├── StoreError          (ValueError)        a URL or mode that means no store
@@ -41,6 +42,7 @@ __all__ = [
     "Preempted",
     "QueryError",
     "ResultsError",
+    "RootError",
     "RunFolderError",
     "RunLockedError",
     "StateTreeError",
@@ -56,6 +58,10 @@ class ExperimentError(Exception):
 
 class ExperimentNameError(ExperimentError, ValueError):
     """A project or experiment name cannot be used as a folder name."""
+
+
+class RootError(ExperimentError, OSError):
+    """The folder of all projects cannot be made or written to."""
 
 
 class RunFolderError(ExperimentError, ValueError):

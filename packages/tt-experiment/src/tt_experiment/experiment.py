@@ -285,6 +285,9 @@ class Experiment:
         Raises:
             CheckpointError: The last save failed, and nobody asked its ticket; after all the rest.
         """
+        if self.recorder.is_open and status != "running":  # by a loop of one's own
+            self.recorder.close(status)  # which comes back here
+            return
         try:
             if self._checkpoints is not None:
                 self._checkpoints.close()  # what is sealed is no longer written to

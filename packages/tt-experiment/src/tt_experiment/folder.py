@@ -33,7 +33,7 @@ from tt_experiment._durable import (
 from tt_experiment._manifest import Manifest
 from tt_experiment._origin.facts import environment, git_state, versions, whereabouts
 from tt_experiment._origin.source import source_zip
-from tt_experiment.errors import ExperimentNameError, FormatVersionError, RunFolderError
+from tt_experiment.errors import ExperimentNameError, FormatVersionError, RootError, RunFolderError
 from tt_experiment.names import folder_name
 from tt_experiment.provenance import Provenance, fingerprints, training_script
 from tt_experiment.redact import redact, redact_text
@@ -75,22 +75,20 @@ class ExperimentFolder:
 
         Raises:
             ExperimentNameError: A name is empty or no text, or the time stamp has another form.
-            OSError: The root cannot be made or written to.
+            RootError: The root cannot be made or written to.
         """
         parent = Path(root).absolute() / folder_name(project, "project name")
         stem = f"{folder_name(experiment)}_{_check_stamp(timestamp)}"
-        make_directories(parent)
-        path, number = parent / stem, 1
-        while True:
-            try:
-                make_directory(path)
-            except FileExistsError:  # started in the same second: the next number is ours
-                number += 1
-                path = parent / f"{stem}_{number}"
-            else:
-                made = cls(path)
-                made._names = (project, experiment)
-                return made
+        try:
+            made = cls(_make_own(parent, stem))
+        except OSError as error:
+            msg = (
+                f"the folder of all projects must be one that can be made and written to. Got "
+                f"{root}: {error}"
+            )
+            raise RootError(msg) from error
+        made._names = (project, experiment)
+        return made
 
     @property
     def run_file(self) -> Path:
@@ -339,6 +337,20 @@ class ExperimentFolder:
             CorruptCheckpoint: A file is missing or is not what was sealed.
         """
         Manifest.read(self.path, RUN_FORMAT).verify(self.path)
+
+
+def _make_own(parent: Path, stem: str) -> Path:
+    """Make a folder that no other process gets: the next number, where one is taken."""
+    make_directories(parent)
+    path, number = parent / stem, 1
+    while True:
+        try:
+            make_directory(path)
+        except FileExistsError:  # started in the same second
+            number += 1
+            path = parent / f"{stem}_{number}"
+        else:
+            return path
 
 
 def run_files(path: Path) -> list[Path]:

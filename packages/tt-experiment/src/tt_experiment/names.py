@@ -22,8 +22,8 @@ _DIGITS = 8
 def folder_name(name: str, what: str = "experiment name") -> str:
     """The name itself where every system takes it for a folder, else a safe name made of it.
 
-    Names that are not taken as they are (``a/b``, ``..``, ``CON``, 300 characters) keep what can be
-    kept and get eight digits of their own, so that no two of them share a folder.
+    Names that are not taken as they are (``a/b``, ``..``, ``-x``, ``CON``, 300 characters) keep
+    what can be kept and get eight digits of their own, so that no two of them share a folder.
 
     Args:
         name: Any text; ``run.json`` keeps it as it is.
@@ -50,7 +50,7 @@ def _safe(name: str) -> str:
     visible = "".join(
         "-" if c in _FORBIDDEN or unicodedata.category(c) in _INVISIBLE else c for c in name
     )
-    safe = _cut(re.sub(r"^[.~\s]+|[.\s]+$", "", visible), _MAX_BYTES)
+    safe = _cut(re.sub(r"^[-.~\s]+|[.\s]+$", "", visible), _MAX_BYTES)
     if safe.split(".")[0].strip().lower() in _RESERVED:
         return f"_{safe}"
     return safe

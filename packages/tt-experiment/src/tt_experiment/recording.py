@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from tt_experiment import _json
 from tt_experiment._records.best import BestSoFar
 from tt_experiment._records.logger_thread import LoggerThread
+from tt_experiment.errors import ExperimentSetupError
 from tt_experiment.loggers.system import SystemMetrics
-from tt_experiment.ports import RunFacts
+from tt_experiment.ports import Logger, RunFacts
 from tt_experiment.recorder import JsonLinesRecorder, read_events
 from tt_experiment.redact import redact
 from tt_loop.api import CheckpointRef, RunInfo
@@ -28,7 +29,8 @@ class ExperimentRecorder:
     """Records into the run's folder, then hands on to its loggers; finishes the run at the end.
 
     Nothing of it raises. The run's own files come first and are written at once; each logger is
-    called in a thread of its own, and one that fails is told of once and in the end left out.
+    called in a thread of its own, and one that fails is told of once and in the end left out. A
+    loop of one's own need not open it: the first `scalars` does.
 
     Args:
         experiment: The run.
@@ -43,10 +45,17 @@ class ExperimentRecorder:
         self._lines: JsonLinesRecorder | None = None
         self._best: BestSoFar | None = None
         self._loggers: list[LoggerThread] = []
+        self._ended = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an attempt is under way."""
+        return self._lines is not None
 
     def open(self, run: RunInfo, /) -> None:
         """Begin an attempt."""
         self._finish_loggers("interrupted")  # of a fit whose end nobody told
+        self._ended = False
         self._lines = JsonLinesRecorder(self.experiment.folder)
         self._lines.open(run)
         self._best = BestSoFar(self.experiment.retention)
@@ -71,12 +80,26 @@ class ExperimentRecorder:
     def scalars(self, step: int, values: Mapping[str, float], /, *, epoch: int) -> None:
         """Append metric values."""
         if self._lines is None:
+            self._open_by_itself(step, epoch)
+        if self._lines is None:
             return
         if self._loggers:
             values = self._numbers(values)
         self._lines.scalars(step, values, epoch=epoch)
         for each in self._loggers:
             each.call(partial(each.logger.scalars, step, values, epoch=epoch))
+
+    def _open_by_itself(self, step: int, epoch: int) -> None:
+        """Begin the attempt of a loop that knows nothing of attempts."""
+        if self._ended:
+            _log.warning("%s has ended: step %d is not recorded", self.experiment.folder.path, step)
+            return
+        try:
+            earlier = bool(self.experiment.folder.run()["attempts"])
+            begin = step - 1 if earlier else 0
+            self.open(RunInfo(step=begin, epoch=epoch, world_size=1, strategy="own loop"))
+        except Exception as error:  # the interface says so: a recorder must not raise
+            _log.warning("step %d is not recorded, training goes on: %s", step, error)
 
     @staticmethod
     def _numbers(values: Mapping[str, float]) -> Mapping[str, float]:
@@ -113,7 +136,7 @@ class ExperimentRecorder:
         if self._lines is None:
             return
         self._lines.close(status)
-        self._lines = None
+        self._lines, self._ended = None, True
         self._finish_loggers(status)
         try:
             self.experiment.finish(status)
@@ -159,9 +182,15 @@ def check_loggers(experiment: Experiment) -> None:
 
     Raises:
         MissingDependency: A tool is not installed.
-        ExperimentSetupError: It cannot be used as it is set up.
+        ExperimentSetupError: It cannot be used as it is set up, or is no `Logger`.
     """
     for logger in experiment.loggers:
+        if not isinstance(logger, Logger):
+            msg = (
+                f"loggers are objects with the methods of Logger, got {type(logger).__name__}. "
+                "What samples the machine is set by experiment.recorder.system"
+            )
+            raise ExperimentSetupError(msg)
         check = getattr(logger, "check", None)
         if check is not None:
             check()

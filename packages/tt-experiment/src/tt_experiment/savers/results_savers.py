@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tt_experiment import _json
 from tt_experiment._durable import make_directories, replace_file
+from tt_experiment._intervals import intervals_of
 from tt_experiment.errors import ExperimentSetupError, ResultsError
 from tt_experiment.folder import ExperimentFolder
 from tt_experiment.names import folder_name
@@ -191,6 +192,7 @@ class LocalResultsSaver(BaseLocalResultsSaver, AbstractLocalResultsSaver):
             "experiment_name": experiment_name,
             "hyperparameters": content.hyperparameters,
             "training_history": content.history,
+            **content.about,
         }
         predictions = content.predictions if save_true_pred_labels else None
         save_results(folder, content.results, predictions, about=about)
@@ -212,7 +214,7 @@ class LocalResultsSaver(BaseLocalResultsSaver, AbstractLocalResultsSaver):
         self._check_free(folder, protect_existing_folder)
         predictions = content.predictions if save_true_pred_labels else None
         about = {"experiment_name": experiment_name}
-        save_results(folder, content.results, predictions, about=about)
+        save_results(folder, content.results, predictions, about={**about, **content.about})
         for kind in ("hyperparameters", "training_history"):
             values = content.history if kind == "training_history" else content.hyperparameters
             name = f"{kind}.json"
@@ -238,6 +240,8 @@ class Content(NamedTuple):
     history: dict[str, list[Any]]
     files: list[tuple[str, str]]
     """Name and path of further files that the package wrote."""
+    about: dict[str, Any]
+    """What else the package says of its numbers: their intervals."""
 
     @classmethod
     def of(cls, package: Any, history: Any) -> Content:
@@ -253,17 +257,22 @@ class Content(NamedTuple):
         true: Any = getattr(package, "y_true", None)
         predicted: Any = getattr(package, "y_predicted", None)
         several = isinstance(true, Mapping) and isinstance(predicted, Mapping)
+        intervals: dict[str, Any] = {}
         if several and set(true) == set(results):  # packages side by side
             pairs = {name: (true[name], predicted[name]) for name in true}
         else:
             name = getattr(package, "pkg_name", None) or type(package).__name__
             results, pairs = {name: results}, {name: (true, predicted)}
+            if found := intervals_of(package):
+                intervals = {name: found}
         there = {
             name: pair for name, pair in pairs.items() if pair[0] is not None or pair[1] is not None
         }
         given: Any = getattr(package, "get_hyperparameters", dict)()
         files: Any = getattr(package, "get_additional_results_dump_paths", list)()
-        return cls(dict(results), there, redact(given), history_of(history), list(files or ()))
+        about = {"intervals": intervals} if intervals else {}
+        kept = redact(given), history_of(history), list(files or ())
+        return cls(dict(results), there, *kept, about)
 
 
 def history_of(history: Any) -> dict[str, list[Any]]:
