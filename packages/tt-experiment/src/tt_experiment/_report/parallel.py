@@ -127,9 +127,9 @@ def _shade(found: float | None, score: Score) -> str:
 
 
 def _drawn(rail: _Rail, column: int, x: float) -> Markup:
-    short = rail.name.rpartition(" ")[2]
-    short = short if len(short) <= 20 else f"{short[:19]}\N{HORIZONTAL ELLIPSIS}"
-    title = tag("text", tag("title", rail.name), short, class_="title", x=x, y=24)
+    package, _, short = rail.name.rpartition(" ")
+    above = tag("text", _cut(package, 26), class_="over", x=x, y=10) if package else ""
+    title = tag("text", tag("title", rail.name), _cut(short, 20), class_="title", x=x, y=24)
     line = tag("line", class_="axis", x1=x, x2=x, y1=_TOP, y2=_BOTTOM)
     hit = tag("rect", class_="hit", x=x - 14, y=_TOP - 8, width=28, height=_BOTTOM - _TOP + 16)
     labels = [
@@ -138,6 +138,7 @@ def _drawn(rail: _Rail, column: int, x: float) -> Markup:
     ]
     return tag(
         "g",
+        above,
         title,
         line,
         *labels,
@@ -151,3 +152,7 @@ def _drawn(rail: _Rail, column: int, x: float) -> Markup:
         data_top=_TOP,
         data_bottom=_BOTTOM,
     )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
