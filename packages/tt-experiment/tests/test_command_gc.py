@@ -15,6 +15,7 @@ from tt_experiment._command.main import main
 from tt_experiment._lock import RunLock
 from tt_experiment.checkpoints import CheckpointFolder
 from tt_experiment.folder import ExperimentFolder
+from tt_experiment.provenance import Provenance
 
 COMMAND = [sys.executable, "-m", "tt_experiment"]
 TREE = {"model": {"w": torch.ones(3)}}
@@ -253,6 +254,17 @@ def test_a_whole_run_with_something_of_yours_stays(run, tmp_path):
         answer = run("gc", path, "--whole-runs", "--older-than", "1d", "--yes", "--json")
         assert (answer.json["removed"], len(answer.json["spared"])) == ([], 1)
         assert contents(path) == before
+
+
+def test_an_unsealed_run_owns_everything_that_its_start_wrote(run, tmp_path):
+    (tmp_path / "train.py").write_text("pass\n")
+    folder = ExperimentFolder.create(tmp_path, "p", "e", timestamp="2026-01-02_03-04-05")
+    told = Provenance([tmp_path / "train.py"], tmp_path / "train.py", data={"train": torch.ones(2)})
+    folder.write_start({"lr": 0.1}, told)
+    folder.begin_attempt(1, 0)
+    folder.finish("failed")
+    removed = run("gc", folder.path, "--whole-runs", "--json").json["removed"]
+    assert [item["what"] for item in removed] == ["run"]
 
 
 def test_a_sealed_run_owns_what_its_seal_lists(run, tmp_path):

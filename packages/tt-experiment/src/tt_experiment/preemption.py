@@ -48,7 +48,7 @@ class SpotNotice(Callback):
     once; the next try may work.
 
     Args:
-        instance: The machine, such as `tt_cloud.api.current_instance()` gives it.
+        instance: The machine, such as `tt_cloud.instance.current_instance` gives it.
         every: Seconds between two questions.
 
     Raises:

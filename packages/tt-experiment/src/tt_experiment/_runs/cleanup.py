@@ -38,7 +38,8 @@ _CHECKPOINTS = "checkpoint_model"
 _OURS = frozenset(
     (
         *("run.json", "hyperparams.json", "hyperparams_list.txt", "environment.json", "git.json"),
-        *("git.diff", "source_code.zip", "events.jsonl", "metrics", "system", "checkpoint_model"),
+        *("data.json", "git.diff", "source_code.zip", "events.jsonl", "metrics", "system"),
+        "checkpoint_model",
         *("model", "model.previous", "results", "logs", "tensorboard", "wandb", "MANIFEST.json"),
     )
 )
