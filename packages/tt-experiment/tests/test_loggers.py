@@ -563,7 +563,7 @@ def test_a_loop_of_ones_own_need_not_open_anything(tmp_path, caplog):
         {"loss": 0.5},
     ]
     experiment.recorder.scalars(3, {"loss": 0.1}, epoch=2)
-    assert "has ended: step 3 is not recorded" in caplog.text
+    assert "'e' has ended: step 3 is not recorded" in caplog.text
     again = Experiment.open(experiment.folder.path)
     again.recorder.scalars(2, {"loss": 0.25}, epoch=1)
     again.finish("failed")

@@ -449,9 +449,10 @@ def test_the_script_named_in_the_hyperparameters_is_kept(tmp_path) -> None:
     assert len(list((tmp_path / "p").iterdir())) == 1
 
 
-def test_recording_outside_of_a_fit_is_harmless(tmp_path) -> None:
+def test_recording_before_a_run_has_begun_is_harmless(tmp_path, caplog) -> None:
     recorder = Experiment("p", "e", tmp_path).recorder
     recorder.scalars(1, {"a": 1.0}, epoch=0)
+    assert "'e' has not begun: step 1 is not recorded" in caplog.text
     recorder.event("note", {})
     recorder.close("completed")
     assert not (tmp_path / "p").exists()

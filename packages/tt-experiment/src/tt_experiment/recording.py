@@ -30,7 +30,7 @@ class ExperimentRecorder:
 
     Nothing of it raises. The run's own files come first and are written at once; each logger is
     called in a thread of its own, and one that fails is told of once and in the end left out. A
-    loop of one's own need not open it: the first `scalars` does.
+    loop of one's own need not open it: the first `scalars` of a run that has begun does.
 
     Args:
         experiment: The run.
@@ -91,8 +91,9 @@ class ExperimentRecorder:
 
     def _open_by_itself(self, step: int, epoch: int) -> None:
         """Begin the attempt of a loop that knows nothing of attempts."""
-        if self._ended:
-            _log.warning("%s has ended: step %d is not recorded", self.experiment.folder.path, step)
+        if self._ended or not self.experiment.is_started():
+            name, state = self.experiment.experiment_name, "ended" if self._ended else "not begun"
+            _log.warning("the run %r has %s: step %d is not recorded", name, state, step)
             return
         try:
             earlier = bool(self.experiment.folder.run()["attempts"])
