@@ -158,7 +158,9 @@ def test_curves_show_the_numbers_of_the_metrics_file(visit, report):
     assert hover(page, svg, 0.26)[0].startswith("step 20")
     assert hover(page, svg, 0.34)[0].startswith("step 30")
     page.locator(".numbers summary").first.click()
-    cells = page.locator(".numbers tbody tr").nth(2).locator("th, td").all_inner_texts()
+    row = page.locator(".numbers tbody tr").nth(2)
+    row.wait_for()  # the browser tells of an opened table some time after the click
+    cells = row.locator("th, td").all_inner_texts()
     assert cells == ["30", "0.25", repr(0.1 + 0.2)]
     curve = page.locator(".live .curve[data-key='chart-0/1']").get_attribute("d")
     assert curve.count("M") == 2  # NaN is a gap
