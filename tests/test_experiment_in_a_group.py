@@ -52,5 +52,5 @@ def test_all_processes_keep_one_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_keeps_the_first_from_starting_is_told(tmp_path: Path) -> None:
     (tmp_path / "project").write_text("a file where the folder has to be")
-    with pytest.raises(WorkerError, match="RootError: .*made and written to.*File exists"):
+    with pytest.raises(WorkerError, match=r"RootError: .*made and written to.*File exists"):
         Spawn(2).run(partial(keep, folder=tmp_path))
