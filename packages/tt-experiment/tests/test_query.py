@@ -25,7 +25,7 @@ def a_run(name="r", *, params=None, metrics=None, results=None, **facts):
         "created": "2026-11-28T09:00",
     }
     return RunSummary(
-        path=Path("/root/p", name),
+        path=Path("runs", "p", name),
         id=f"id-{name}",
         ended=None,
         attempts=1,

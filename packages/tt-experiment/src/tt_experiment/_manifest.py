@@ -20,7 +20,7 @@ from tt_experiment import _json
 from tt_experiment._durable import Digest, digest_file
 from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
 
-__all__ = ["NAME", "Manifest"]
+__all__ = ["NAME", "Manifest", "check_format"]
 
 NAME = "MANIFEST.json"
 _THREADS = 4
@@ -58,7 +58,7 @@ class Manifest:
         """
         document = _parse(directory)
         found = str(document.pop("format", None))
-        _check_format(directory, found, newest)
+        check_format(directory, found, newest)
         return cls(found, document, _listed(directory, document.pop("files", None)))
 
     def read_file(self, directory: Path, name: str) -> bytes:
@@ -141,15 +141,21 @@ def _signature_of(document: Mapping[str, Any]) -> str:
     return _signature({key: value for key, value in document.items() if key != "self_sha256"})
 
 
-def _check_format(directory: Path, found: str, newest: str) -> None:
-    kind, _, version = found.partition("/")
+def check_format(path: Path, found: Any, newest: str) -> None:
+    """Look whether this version reads a format.
+
+    Raises:
+        CorruptCheckpoint: It is of another kind.
+        FormatVersionError: It is newer than ``newest``.
+    """
+    kind, _, version = str(found).partition("/")
     our_kind, _, our_version = newest.partition("/")
     if kind != our_kind or not version.isdigit():
-        msg = f"{directory} must hold a {our_kind}. Got format {found!r}"
+        msg = f"{path} must hold a {our_kind}. Got format {found!r}"
         raise CorruptCheckpoint(msg)
     if int(version) > int(our_version):
         msg = (
-            f"{directory} was written in format {found}, and this version reads up to {newest}: "
+            f"{path} was written in format {found}, and this version reads up to {newest}: "
             "pip install -U tt-experiment"
         )
         raise FormatVersionError(msg)

@@ -14,9 +14,10 @@ from typing import Any
 
 from tt_experiment import _json
 from tt_experiment._durable import make_directories, replace_chunks
+from tt_experiment._manifest import check_format
 from tt_experiment._tensors import read_tensors, tensor_chunks
 from tt_experiment._tree import decode, encode
-from tt_experiment.errors import CorruptCheckpoint, FormatVersionError
+from tt_experiment.errors import CorruptCheckpoint
 
 __all__ = ["MODEL_FILE_FORMAT", "read_model_file", "write_model_file"]
 
@@ -61,7 +62,7 @@ def read_model_file(path: Path | str) -> Any:
     """
     path = Path(path).expanduser()
     metadata = _verified_metadata(path)
-    _check_format(path, metadata.get("tt_format"))
+    check_format(path, metadata.get("tt_format"), MODEL_FILE_FORMAT)
     try:
         structure = _json.load_object(f'{{"tree":{metadata["tree"]}}}')["tree"]
     except (KeyError, ValueError) as error:
@@ -84,17 +85,3 @@ def _verified_metadata(path: Path) -> dict[str, Any]:
         raise CorruptCheckpoint(msg)
     metadata: dict[str, Any] = _json.load_object(header)["__metadata__"]
     return metadata
-
-
-def _check_format(path: Path, found: Any) -> None:
-    kind, _, version = str(found).partition("/")
-    our_kind, _, our_version = MODEL_FILE_FORMAT.partition("/")
-    if kind != our_kind or not version.isdigit():
-        msg = f"{path} must hold a {our_kind}. Got format {found!r}"
-        raise CorruptCheckpoint(msg)
-    if int(version) > int(our_version):
-        msg = (
-            f"{path} was written in format {found}, and this version reads up to "
-            f"{MODEL_FILE_FORMAT}: pip install -U tt-experiment"
-        )
-        raise FormatVersionError(msg)
