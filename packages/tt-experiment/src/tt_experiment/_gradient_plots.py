@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tt_experiment._durable import make_directories, replace_file
+from tt_experiment._text import one_line
 from tt_experiment.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -70,12 +71,8 @@ def _figure(name: str, histogram: GradientHistogram) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.stairs(histogram.counts, histogram.edges, fill=True, color="#2563eb")
-    axes.set_title(_shown(name), parse_math=False)  # a name is text, also with dollar signs
+    axes.set_title(one_line(name, 60), parse_math=False)  # a name is text, also with dollar signs
     axes.set_xlabel("gradient")
     axes.set_ylabel("elements")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _shown(name: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in name)[:60]

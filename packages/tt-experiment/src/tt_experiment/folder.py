@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from tt_experiment import _json, _manifest
 from tt_experiment._checkpoint.entries import scan
+from tt_experiment._clock import now
 from tt_experiment._durable import (
     Digest,
     digest_file,
@@ -229,7 +230,7 @@ class ExperimentFolder:
             "id": str(uuid.uuid4()),
             "project": self._names[0],
             "experiment": self._names[1],
-            "created": _now(),
+            "created": now(),
             "status": "running",
             "attempts": [],
             "parent": parent,
@@ -260,7 +261,7 @@ class ExperimentFolder:
         for place in (self.path, self.results):
             if place.is_dir():
                 sweep_scratch(place)
-        attempt = {"number": number, "from_step": from_step, "started": _now(), **whereabouts()}
+        attempt = {"number": number, "from_step": from_step, "started": now(), **whereabouts()}
         run = self.run()
         for earlier in run["attempts"]:
             earlier.setdefault("status", "died")  # without a farewell: killed, or out of memory
@@ -272,7 +273,7 @@ class ExperimentFolder:
         run = self.run()
         run["status"] = status
         if run["attempts"]:
-            run["attempts"][-1] |= {"ended": _now(), "status": status}
+            run["attempts"][-1] |= {"ended": now(), "status": status}
         replace_file(self.run_file, _json.dumps(run))
 
     def note_store(self, url: str) -> None:
@@ -309,7 +310,7 @@ class ExperimentFolder:
             for path in run_files(self.path)
             if path != self.manifest_file
         }
-        manifest = Manifest(RUN_FORMAT, {"sealed": _now()}, files)
+        manifest = Manifest(RUN_FORMAT, {"sealed": now()}, files)
         replace_file(self.manifest_file, manifest.dumps())
         return self.manifest_file
 
@@ -372,7 +373,3 @@ def _check_stamp(timestamp: str | None) -> str:
         msg = f"a time stamp has the form YYYY-MM-DD_HH-MM-SS. Got {timestamp!r}"
         raise ExperimentNameError(msg) from None
     return timestamp
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

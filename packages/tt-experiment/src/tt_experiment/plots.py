@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tt_experiment._durable import make_directories, replace_file
 from tt_experiment._report.metric_names import groups, is_validation
+from tt_experiment._text import one_line
 from tt_experiment.errors import ResultsError
 from tt_loop.api import known_direction
 
@@ -133,7 +134,7 @@ def _figure(
         _draw(axes, name, curves[name], _VALIDATION if is_validation(name) else _TRAINING)
         if _wants_log(name, [curves[n] for n in (name, *beside)]):
             axes.set_yscale("log")
-        _dress(axes, _shorten(name), legend=bool(beside))
+        _dress(axes, one_line(name, 60), legend=bool(beside))
         yield figure
     finally:
         figure.clear()
@@ -141,7 +142,7 @@ def _figure(
 
 def _draw(axes: Axes, name: str, values: Sequence[float], colour: str) -> None:
     marker = "o" if len(values) <= _MANY else None
-    label = f" {_shorten(name)}"  # matplotlib leaves out labels that begin with "_"
+    label = f" {one_line(name, 60)}"  # matplotlib leaves out labels that begin with "_"
     axes.plot(
         range(1, len(values) + 1),
         values,
@@ -173,8 +174,3 @@ def _dress(axes: Axes, title: str, *, legend: bool) -> None:
     axes.spines["bottom"].set_color(_SOFT)
     if legend:
         axes.legend(frameon=False, fontsize=9, labelcolor=_SOFT)
-
-
-def _shorten(name: str) -> str:
-    text = "".join(c if c.isprintable() else " " for c in name)
-    return text if len(text) <= 60 else f"{text[:57]}..."

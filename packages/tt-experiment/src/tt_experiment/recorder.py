@@ -20,10 +20,10 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any, Concatenate, Literal, ParamSpec
 
 from tt_experiment import _json
+from tt_experiment._clock import now
 from tt_experiment._durable import LineFile, make_directories
 from tt_experiment._records.reading import (
     LineProblem,
@@ -126,7 +126,7 @@ class JsonLinesRecorder:
         facts = {"epoch": run.epoch, "world_size": run.world_size, "strategy": run.strategy}
         head = {"format": METRICS_FORMAT, "attempt": self.attempt, "resumed_from_step": run.step}
         head["records_of_that_step"] = run.records
-        line = _json.line({**head, "created": _now(), **facts})
+        line = _json.line({**head, "created": now("milliseconds"), **facts})
         self._write(self._metrics, f"{line}\n")
         self.event("resume" if self.attempt > 1 else "start", {"step": run.step, **facts})
         self.folder.begin_attempt(self.attempt, run.step)
@@ -163,7 +163,7 @@ class JsonLinesRecorder:
             kind: One of `EVENTS`; readers ignore others.
             data: What is known of it.
         """
-        line = _json.line({"time": _now(), "kind": kind, "data": redact(data)})
+        line = _json.line({"time": now("milliseconds"), "kind": kind, "data": redact(data)})
         self._write(self._events, f"{line}\n")
 
     @_never_raises
@@ -220,7 +220,3 @@ class JsonLinesRecorder:
         if not self._is_told:
             self._is_told = True
             _log.warning("recording into %s failed, training goes on: %s", self.folder.path, error)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

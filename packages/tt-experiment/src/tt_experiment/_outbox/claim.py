@@ -13,11 +13,11 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tt_experiment import _json
+from tt_experiment._clock import now
 from tt_experiment._durable import make_directory, replace_file
 from tt_experiment.errors import RunLockedError, UploadError
 from tt_experiment.ports import BlobStore
@@ -73,7 +73,7 @@ class Claim:
         """Note which claim to take, before anything is written to the store."""
         facts = {"number": number, "writer": secrets.token_hex(8), "host": socket.gethostname()}
         make_directory(self.note.parent, exist_ok=True)
-        replace_file(self.note, _json.dumps({**facts, "noted": _now()}))
+        replace_file(self.note, _json.dumps({**facts, "noted": now()}))
 
     def _noted(self) -> dict[str, Any] | None:
         try:
@@ -124,7 +124,3 @@ def read_object(store: BlobStore, key: str) -> dict[str, Any] | None:
         except FileNotFoundError:
             return None
         return _json.load_object(target.read_bytes())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

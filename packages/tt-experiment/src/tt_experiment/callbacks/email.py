@@ -9,6 +9,7 @@ from email.utils import formataddr
 from pathlib import Path
 from typing import Any
 
+from tt_experiment._text import one_line
 from tt_experiment.callbacks._run import experiment_of
 from tt_experiment.mailers import open_mailer
 from tt_experiment.ports import Mailer
@@ -22,6 +23,7 @@ _KEYS = tuple(
     f"{name}_results_file_local_paths"
     for name in ("ModelTrainHistoryPlot", "ModelTrainHistoryFileWriter")
 )
+_LINE = 200  # characters
 _MAX_ATTACHED = 7_000_000  # bytes: SES takes 10 MB after encoding
 
 
@@ -101,7 +103,9 @@ class EmailNotification(Callback):
         run = experiment_of(self.train_loop_obj)
         project = self.project_name or (run.project_name if run else "")
         experiment = self.experiment_name or (run.experiment_name if run else "")
-        return _one_line(": ".join(name for name in (project, experiment) if name) or "training")
+        return one_line(
+            ": ".join(name for name in (project, experiment) if name) or "training", _LINE
+        )
 
     def _send(self, what: str, why: str = "") -> None:
         try:
@@ -141,7 +145,7 @@ def _paths(messages: Any) -> Iterator[Path]:
 
 def _paragraphs(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        "\n".join([f"{title}:", *(f"  {_one_line(str(n))}: {v}" for n, v in values.items())])
+        "\n".join([f"{title}:", *(f"  {one_line(str(n), _LINE)}: {v}" for n, v in values.items())])
         for title, values in parts.items()
     ]
 
@@ -153,8 +157,3 @@ def _html_list(values: Mapping[str, Any]) -> str:
 
 def _shown(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _one_line(text: str) -> str:
-    """Text for a subject: without line breaks and control characters."""
-    return "".join(c if c.isprintable() else " " for c in text)[:200]

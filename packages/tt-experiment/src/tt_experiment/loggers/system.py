@@ -14,11 +14,11 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tt_experiment import _json
+from tt_experiment._clock import now
 from tt_experiment._durable import LineFile, make_directories
 from tt_experiment._records.segments import number_of, read_lines, segments, uncollected
 from tt_experiment.errors import ExperimentSetupError
@@ -85,7 +85,7 @@ class _Sampler:
         self._machine = Machine(run.folder)
         self._every = every
         self._stopped, self._is_told = threading.Event(), False
-        head = {"format": SYSTEM_FORMAT, "attempt": run.attempt, "created": _now()}
+        head = {"format": SYSTEM_FORMAT, "attempt": run.attempt, "created": now("milliseconds")}
         self._append({**head, "every": every, **self._machine.facts()})
         self._owner = os.getpid()
         self._thread = threading.Thread(target=self._work, name="tt-SystemMetrics", daemon=True)
@@ -137,7 +137,3 @@ def read_system(path: Path | str) -> list[dict[str, Any]]:
             for _, line in read_lines(segment)
             if line is not None and isinstance(line.get("values"), dict)
         ]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
